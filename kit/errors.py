@@ -1,0 +1,162 @@
+"""Every exception that the kit raises on purpose.
+
+```text
+KitError
+├── ConfigError              a setting, a path, a flag or a model name is wrong
+├── DatabaseError            the data folder or its database file cannot be used
+├── FunctionLoadError        a folder of Convex functions cannot be served
+├── ProtocolError            a peer sent a sync message that breaks the protocol
+├── DeploymentError          a call to a deployment failed
+│   ├── DeploymentUnreachable    nobody answers at that URL
+│   ├── RequestRejected          the deployment refused the request itself
+│   └── FunctionError            the function ran and raised
+│       └── ConvexFunctionError      it raised a ConvexError: `.data` holds its data
+├── LLMError                 the model provider refused, failed or was cut off
+├── StackError               a process of the stack did not start or died
+└── CheckFailed              an expected behaviour did not hold
+```
+
+The text says what happened, where, and what to do; what a program needs is in
+attributes. No text ever holds a key.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+__all__ = [
+    "CheckFailed",
+    "ConfigError",
+    "ConvexFunctionError",
+    "DatabaseError",
+    "DeploymentError",
+    "DeploymentUnreachable",
+    "FunctionError",
+    "FunctionLoadError",
+    "KitError",
+    "LLMError",
+    "LLMErrorKind",
+    "ProtocolError",
+    "RequestRejected",
+    "StackError",
+]
+
+
+class KitError(Exception):
+    """Base of all errors that the kit raises on purpose."""
+
+
+class ConfigError(KitError, ValueError):
+    """A setting is wrong: a path, a URL, a port, a flag, a model name."""
+
+
+class DatabaseError(KitError):
+    """The data folder or the database file in it cannot be used."""
+
+
+class FunctionLoadError(KitError):
+    """A folder of Convex functions cannot be served: bad module, schema, name."""
+
+
+class ProtocolError(KitError):
+    """A peer sent a message that breaks Convex's sync protocol."""
+
+
+class DeploymentError(KitError):
+    """A call to a Convex deployment failed."""
+
+
+class DeploymentUnreachable(DeploymentError, ConnectionError):
+    """Nobody answers at the deployment's URL, or it stopped answering."""
+
+    def __init__(self, url: str, reason: str) -> None:
+        self.url = url
+        self.reason = reason
+        super().__init__(
+            f"No Convex deployment answers at {url}: {reason}. "
+            "Check the URL (NEXT_PUBLIC_CONVEX_URL) and that the deployment is running."
+        )
+
+
+class RequestRejected(DeploymentError):
+    """The deployment refused the request itself, before any function ran."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        self.status = status
+        self.code = code
+        super().__init__(
+            f"The deployment refused the request ({status} {code}): {message}"
+        )
+
+
+class FunctionError(DeploymentError):
+    """A query, mutation or action ran and failed."""
+
+    def __init__(self, path: str, message: str) -> None:
+        self.path = path
+        self.message = message
+        super().__init__(f"{path}: {message.strip()}")
+
+
+class ConvexFunctionError(FunctionError):
+    """The function raised a `ConvexError`; `data` is what it carried."""
+
+    def __init__(self, path: str, message: str, data: Any) -> None:
+        super().__init__(path, message)
+        self.data = data
+
+
+LLMErrorKind = Literal[
+    "auth",  # 401, or no key at all
+    "billing",  # 402
+    "forbidden",  # 403
+    "not-found",  # 404: no such model
+    "bad-request",  # 400, 422
+    "too-large",  # 413, context too long
+    "rate-limit",  # 429
+    "overloaded",  # 503, 529
+    "server",  # other 5xx
+    "timeout",  # nothing arrived for too long
+    "connection",  # refused, reset, cut
+    "protocol",  # what arrived is not the provider's format
+    "interrupted",  # the stream ended without its terminal event
+]
+LLM_ERROR_KINDS: tuple[str, ...] = get_args(LLMErrorKind)
+
+
+class LLMError(KitError):
+    """A model call failed. Holds no request, response or key.
+
+    `midstream` is true when chunks were already handed out: such a call is never
+    retried silently.
+    """
+
+    def __init__(
+        self,
+        kind: LLMErrorKind,
+        message: str,
+        *,
+        provider: str,
+        status: int | None = None,
+        retryable: bool = False,
+        retry_after: float | None = None,
+        request_id: str | None = None,
+        midstream: bool = False,
+    ) -> None:
+        self.kind: LLMErrorKind = kind
+        self.message = message
+        self.provider = provider
+        self.status = status
+        self.retryable = retryable
+        self.retry_after = retry_after
+        self.request_id = request_id
+        self.midstream = midstream
+        super().__init__(f"{provider}: {message}")
+
+
+class StackError(KitError):
+    """A process of the stack did not start, or died. The text ends in its last log lines."""
+
+
+class CheckFailed(KitError, AssertionError):
+    """One or more expected behaviours did not hold."""

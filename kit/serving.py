@@ -1,0 +1,73 @@
+"""How each of the kit's servers listens, announces itself and stops.
+
+The embedded deployment, the scripted provider and the application server are
+processes of their own. Each binds 127.0.0.1 only, prints one JSON line
+`{"url": ..., "pid": ...}` on stdout once it accepts connections, logs to stderr,
+and ends cleanly on SIGTERM or SIGINT.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import logging
+import os
+import signal
+import sys
+
+from aiohttp import web
+
+from kit.errors import ConfigError
+
+__all__ = ["HOST", "log_to_stderr", "serve"]
+
+HOST = "127.0.0.1"
+
+
+def log_to_stderr(level: str = "INFO") -> None:
+    """Send the kit's log to stderr; SDK loggers stay at WARNING (they log prompts)."""
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.WARNING,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    logging.getLogger("kit").setLevel(level.upper())
+
+
+async def serve(app: web.Application, *, port: int) -> None:
+    """Serve `app` on 127.0.0.1 until SIGTERM or SIGINT; `port` 0 takes a free one.
+
+    Raises ConfigError when the port cannot be had.
+    """
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, stopping.set)
+
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, HOST, port)
+        try:
+            await site.start()
+        except OSError as error:
+            raise ConfigError(_cannot_listen(port, error)) from None
+        bound = runner.addresses[0][1]
+        announcement = {"url": f"http://{HOST}:{bound}", "pid": os.getpid()}
+        sys.stdout.write(json.dumps(announcement) + "\n")
+        sys.stdout.flush()
+        await stopping.wait()
+    finally:
+        await runner.cleanup()
+
+
+def _cannot_listen(port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"Port {port} on {HOST} is already in use. "
+            "Stop the process that holds it, or use --port 0 to take a free one."
+        )
+    if error.errno == errno.EACCES:
+        return f"Port {port} on {HOST} needs more rights. Choose one above 1023."
+    return f"Cannot listen on {HOST}:{port}: {error.strerror or error}."
