@@ -155,7 +155,7 @@ class LLMError(KitError):
 
 
 class StackError(KitError):
-    """A process of the stack did not start, or died. The text ends in its last log lines."""
+    """A process of the stack did not start, or died; the text ends in its log."""
 
 
 class CheckFailed(KitError, AssertionError):

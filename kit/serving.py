@@ -3,26 +3,30 @@
 The embedded deployment, the scripted provider and the application server are
 processes of their own. Each binds 127.0.0.1 only, prints one JSON line
 `{"url": ..., "pid": ...}` on stdout once it accepts connections, logs to stderr,
-and ends cleanly on SIGTERM or SIGINT.
+and ends cleanly on SIGTERM or SIGINT. With `KIT_STOP_WITH_PARENT=1` it also ends when
+its stdin is closed: a notebook kernel that was killed leaves no server behind.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import json
 import logging
 import os
 import signal
 import sys
+import threading
 
 from aiohttp import web
 
 from kit.errors import ConfigError
 
-__all__ = ["HOST", "log_to_stderr", "serve"]
+__all__ = ["HOST", "STOP_WITH_PARENT", "log_to_stderr", "serve"]
 
 HOST = "127.0.0.1"
+STOP_WITH_PARENT = "KIT_STOP_WITH_PARENT"
 
 
 def log_to_stderr(level: str = "INFO") -> None:
@@ -44,6 +48,8 @@ async def serve(app: web.Application, *, port: int) -> None:
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stopping.set)
+    if os.environ.get(STOP_WITH_PARENT) == "1":
+        _watch_stdin(loop, stopping)
 
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
     await runner.setup()
@@ -60,6 +66,18 @@ async def serve(app: web.Application, *, port: int) -> None:
         await stopping.wait()
     finally:
         await runner.cleanup()
+
+
+def _watch_stdin(loop: asyncio.AbstractEventLoop, stopping: asyncio.Event) -> None:
+    """Set `stopping` at the end of stdin, which comes when the parent has gone."""
+
+    def wait_for_end() -> None:
+        while sys.stdin.buffer.read(4096):
+            pass
+        with contextlib.suppress(RuntimeError):  # the loop has closed by itself
+            loop.call_soon_threadsafe(stopping.set)
+
+    threading.Thread(target=wait_for_end, name="stdin-watch", daemon=True).start()
 
 
 def _cannot_listen(port: int, error: OSError) -> str:

@@ -1,0 +1,190 @@
+"""The guide's expected behaviours as checks, each with the evidence it rests on.
+
+`Checks` collects what held and what did not, shows it as a table, and makes the cell
+fail if anything did not hold. `Recorder` watches a chat and keeps when each change
+arrived; the functions below it turn such a record into checks. Nothing here starts
+or stops anything.
+
+A displayed `Checks` carries its results as `application/vnd.kit.checks+json` beside
+the table, which is how `kit.report` reads them back from an executed notebook.
+"""
+
+from __future__ import annotations
+
+import html
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from kit.app.hooks import ChatSource, HookChange, PartsChanged
+from kit.errors import CheckFailed
+
+__all__ = ["CHECKS_MIME", "Check", "Checks", "Recorder"]
+
+CHECKS_MIME = "application/vnd.kit.checks+json"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One expected behaviour: whether it held, and what shows that."""
+
+    expected: str
+    held: bool
+    evidence: str
+
+
+class Checks:
+    """The expected behaviours of one notebook.
+
+    ```python
+    checks = Checks("Option 1")
+    checks.expect("No 403 errors", not refusals, f"{len(refusals)} refusals")
+    checks.verify()
+    ```
+    """
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self.results: list[Check] = []
+
+    def expect(self, expected: str, held: object, evidence: str) -> bool:
+        """Record a behaviour; the same one again replaces it, so a cell may be rerun.
+
+        Returns whether it held. Raises nothing: `verify` does, at the end.
+        """
+        check = Check(expected, bool(held), evidence)
+        for index, earlier in enumerate(self.results):
+            if earlier.expected == expected:
+                self.results[index] = check
+                break
+        else:
+            self.results.append(check)
+        return check.held
+
+    @property
+    def failed(self) -> list[Check]:
+        return [check for check in self.results if not check.held]
+
+    def verify(self) -> None:
+        """Show the table, then raise CheckFailed if anything did not hold.
+
+        No check at all is a failure too: a notebook that proves nothing is red.
+        """
+        from IPython.display import display
+
+        display(self)
+        if not self.results:
+            raise CheckFailed(f"{self.title}: nothing was checked.")
+        if self.failed:
+            lines = [f"{check.expected}: {check.evidence}" for check in self.failed]
+            raise CheckFailed(
+                f"{self.title}: {len(lines)} of {len(self.results)} expected "
+                "behaviours did not hold:\n  " + "\n  ".join(lines)
+            )
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        return {
+            "text/plain": str(self),
+            "text/html": self._as_html(),
+            CHECKS_MIME: {
+                "title": self.title,
+                "checks": [asdict(check) for check in self.results],
+            },
+        }
+
+    def __str__(self) -> str:
+        lines = [
+            f"{'✓' if check.held else '✗'} {check.expected}: {check.evidence}"
+            for check in self.results
+        ]
+        return "\n".join([self.title, *lines])
+
+    def _as_html(self) -> str:
+        rows = "".join(
+            f"<tr><td>{'✅' if check.held else '❌'}</td>"
+            f'<td style="text-align:left">{html.escape(check.expected)}</td>'
+            f'<td style="text-align:left">{html.escape(check.evidence)}</td></tr>'
+            for check in self.results
+        )
+        return (
+            f"<table><caption><b>{html.escape(self.title)}</b></caption>"
+            "<thead><tr><th></th><th>Expected</th><th>Evidence</th></tr></thead>"
+            f"<tbody>{rows}</tbody></table>"
+        )
+
+    def __repr__(self) -> str:
+        return f"<Checks {self.title!r}: {len(self.results)}, {len(self.failed)} failed>"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One change of a chat as a viewer saw it; `at` is seconds since the epoch."""
+
+    at: float
+    change: HookChange
+    streaming: bool
+
+
+class Recorder:
+    """Keeps every change that a chat shows while the block runs.
+
+    ```python
+    with Recorder(hybrid) as seen:
+        await hybrid.send_message(prompt)
+        await hybrid.until(lambda chat: not chat.is_streaming)
+    ```
+    """
+
+    def __init__(
+        self, source: ChatSource, *, clock: Callable[[], float] = time.time
+    ) -> None:
+        self.source = source
+        self.seen: list[Seen] = []
+        self._clock = clock
+        self._stop: Callable[[], None] | None = None
+
+    def __enter__(self) -> Recorder:
+        self._stop = self.source.observe(self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._stop is not None:
+            self._stop()
+            self._stop = None
+
+    def _note(self, change: HookChange) -> None:
+        self.seen.append(Seen(self._clock(), change, self.source.is_streaming))
+
+    @property
+    def part_changes(self) -> list[Seen]:
+        """The changes of parts that came while the reply was still streaming."""
+        return [
+            seen
+            for seen in self.seen
+            if seen.streaming and isinstance(seen.change, PartsChanged)
+        ]
+
+    def check_live(self, checks: Checks, provider_log: Iterable[dict[str, Any]]) -> None:
+        """Parts appeared while the provider was still sending, in several steps.
+
+        `provider_log`: the scripted provider's requests of this reply, each with the
+        `tokenTimes` (seconds since the epoch) at which it sent its tokens.
+        """
+        changes = self.part_changes
+        sent = [at for request in provider_log for at in request["tokenTimes"]]
+        if not changes or not sent:
+            checks.expect(
+                "Parts appear in the view while the reply streams",
+                False,
+                f"{len(changes)} live changes seen, {len(sent)} tokens sent",
+            )
+            return
+        before_end = [seen for seen in changes if seen.at < max(sent)]
+        checks.expect(
+            "Parts appear in the view while the reply streams",
+            len(before_end) >= 3,
+            f"{len(before_end)} updates seen before the provider's last token; the first "
+            f"{(changes[0].at - min(sent)) * 1000:.0f} ms after its first, "
+            f"{(max(sent) - changes[0].at):.2f} s before its last",
+        )
