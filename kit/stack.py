@@ -82,6 +82,8 @@ class ServerProcess:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
                 env={**self.env, STOP_WITH_PARENT: "1"},
+                # Interrupting a cell signals the kernel's whole process group.
+                start_new_session=True,
             )
         assert self._process.stdout is not None
         try:

@@ -1,0 +1,114 @@
+"""The command `kit`: each subcommand a few lines over a module of the package."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from kit import __version__
+from kit.errors import KitError
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand; its exit status.
+
+    0: what was asked for was done and every expected behaviour held. 1: a behaviour
+    did not hold. 2: the command could not be run as asked; stderr says what to do.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["deployment"]:
+        from kit.deployment.__main__ import main as deployment
+
+        return deployment(arguments[1:])
+    if arguments[:1] == ["provider"]:
+        from kit.llm.scripted import main as provider
+
+        return provider(arguments[1:])
+    options, rest = _parser().parse_known_args(arguments)
+    if rest and options.command != "lab":
+        _parser().error(f"unrecognized arguments: {' '.join(rest)}")
+    try:
+        if options.command == "lab":
+            return _lab(options, rest)
+        return _tour(options)
+    except KitError as error:
+        print(f"kit: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="kit",
+        description="Rehearse the move of LLM chat streaming from Socket.IO to Convex.",
+    )
+    parser.add_argument("--version", action="version", version=f"kit {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    tour = commands.add_parser(
+        "tour", help="execute every notebook and report what was checked"
+    )
+    tour.add_argument(
+        "names", nargs="*", metavar="NOTEBOOK", help="only these, e.g. 02"
+    )
+    tour.add_argument(
+        "--out", type=Path, metavar="DIR", help="where results go (runs/<time>)"
+    )
+    _common(tour)
+
+    lab = commands.add_parser(
+        "lab", help="open JupyterLab on the notebooks, everything running"
+    )
+    lab.add_argument(
+        "--data",
+        type=Path,
+        default=Path(".kit/lab"),
+        metavar="DIR",
+        help="where the embedded deployment keeps its data (.kit/lab)",
+    )
+    _common(lab)
+
+    commands.add_parser("deployment", help="run the embedded deployment by itself")
+    commands.add_parser("provider", help="run the scripted provider by itself")
+    return parser
+
+
+def _common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--deployment-url",
+        metavar="URL",
+        help="a real Convex deployment to run against",
+    )
+    parser.add_argument(
+        "--provider",
+        choices=("scripted", "real"),
+        default="scripted",
+        help="scripted: offline (the default); real: the keys in the environment",
+    )
+
+
+def _tour(options: argparse.Namespace) -> int:
+    from kit.tour import tour
+
+    parameters: dict[str, object] = {}
+    if options.deployment_url:
+        parameters["deployment_url"] = options.deployment_url
+    if options.provider != "scripted":
+        parameters["provider"] = options.provider
+    return tour(out=options.out, only=options.names, parameters=parameters)
+
+
+def _lab(options: argparse.Namespace, jupyter_arguments: Sequence[str]) -> int:
+    from kit.lab import lab
+
+    return lab(
+        data=options.data,
+        deployment_url=options.deployment_url,
+        provider=options.provider,
+        jupyter_arguments=jupyter_arguments,
+    )
