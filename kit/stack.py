@@ -20,7 +20,9 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Literal
+from typing import Any, Literal
+
+import aiohttp
 
 from kit.app.flags import set_flags
 from kit.errors import ConfigError, StackError
@@ -243,6 +245,37 @@ class Stack:
             option=option,
         )
 
+    async def create_task(self, title: str) -> str:
+        """Create a task in the application; its id.
+
+        With the flag on, the task is created on Convex as well and has Convex's id.
+        Raises StackError when the application refuses.
+        """
+        answer = await _http("POST", f"{self.app.url}/api/tasks", {"title": title})
+        return str(answer["taskId"])
+
+    async def stored_messages(self, task_id: str) -> list[dict[str, Any]]:
+        """The messages of a task in the application's SQL history, oldest first."""
+        answer = await _http("GET", f"{self.app.url}/api/tasks/{task_id}/messages")
+        return list(answer["messages"])
+
+    async def provider_log(self) -> list[dict[str, Any]]:
+        """The requests that the scripted provider has answered; [] with real ones."""
+        if self.scripted_url is None:
+            return []
+        answer = await _http("GET", f"{self.scripted_url}/log")
+        return list(answer["requests"])
+
+    def refusals(self) -> list[str]:
+        """The lines with a 403 in the logs of the stack's processes."""
+        servers = (self.app, self.deployment)
+        return [
+            line
+            for server in servers
+            if server is not None
+            for line in server.log_lines("403")
+        ]
+
     async def cut_deployment(self) -> None:
         """Let nobody answer at the deployment any more.
 
@@ -338,6 +371,26 @@ def _environment(provider: Provider) -> dict[str, str]:
     for name in API_KEYS:
         environment.pop(name, None)
     return environment
+
+
+async def _http(
+    method: str, url: str, body: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    timeout = aiohttp.ClientTimeout(total=30)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.request(method, url, json=body) as response,
+        ):
+            text = await response.text()
+            if response.status >= 400:
+                raise StackError(
+                    f"{method} {url} was refused ({response.status}): {text}"
+                )
+            answer: dict[str, Any] = json.loads(text)
+            return answer
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise StackError(f"{method} {url} was not answered: {error}") from None
 
 
 def _closed_port() -> int:
