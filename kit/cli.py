@@ -112,3 +112,7 @@ def _lab(options: argparse.Namespace, jupyter_arguments: Sequence[str]) -> int:
         provider=options.provider,
         jupyter_arguments=jupyter_arguments,
     )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

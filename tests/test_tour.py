@@ -1,0 +1,121 @@
+"""The tour: which notebooks run, what came out, and the exit status that follows."""
+
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from kit import tour
+from kit.checks import Check
+from kit.cli import main
+from kit.errors import ConfigError
+
+PARAMETERS = 'name: str = "world"  # who is greeted'
+
+CHECKING = """
+from kit.checks import Checks
+checks = Checks("Greeting")
+checks.expect("Somebody is greeted", name, name)
+checks.verify()
+"""
+
+
+def write_notebook(folder: Path, name: str, *sources: str) -> Path:
+    cells = [new_markdown_cell("# A greeting"), new_code_cell(PARAMETERS)]
+    cells[1].metadata["tags"] = ["parameters"]
+    cells += [new_code_cell(source) for source in sources]
+    path = folder / f"{name}.ipynb"
+    nbformat.write(new_notebook(cells=cells), path)
+    return path
+
+
+@pytest.fixture
+def notebooks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    monkeypatch.setattr(tour, "notebooks_folder", lambda: folder)
+    return folder
+
+
+def test_a_notebook_that_holds(tmp_path: Path) -> None:
+    path = write_notebook(tmp_path, "01_greeting", CHECKING)
+    out = tmp_path / "out"
+    out.mkdir()
+    cells: list[tuple[int, int]] = []
+    run = tour.run_notebook(
+        path, out, {"name": "Ada"}, progress=lambda *at: cells.append(at)
+    )
+    assert run.passed
+    assert run.title == "A greeting"
+    assert run.checks == [Check("Somebody is greeted", True, "Ada")]
+    assert run.executed.exists()
+    assert cells[-1] == (4, 4)
+
+
+def test_a_check_that_fails_names_its_cell(tmp_path: Path) -> None:
+    path = write_notebook(tmp_path, "01_greeting", CHECKING, "1 + 1")
+    out = tmp_path / "out"
+    out.mkdir()
+    run = tour.run_notebook(path, out, {"name": ""})
+    assert not run.passed
+    assert run.error is not None
+    assert run.error.startswith("CheckFailed")
+    assert run.failed_cell == 4
+    assert run.checks == [Check("Somebody is greeted", False, "")]
+
+
+def test_a_cell_that_never_ends_is_cut(tmp_path: Path) -> None:
+    path = write_notebook(tmp_path, "01_greeting", "import time; time.sleep(60)")
+    out = tmp_path / "out"
+    out.mkdir()
+    run = tour.run_notebook(path, out, cell_timeout=1)
+    assert not run.passed
+    assert run.error == "The cell did not end within 1 s."
+
+
+def test_an_unknown_parameter_is_an_error(tmp_path: Path) -> None:
+    path = write_notebook(tmp_path, "01_greeting")
+    with pytest.raises(ConfigError, match=r"no parameter 'nmae'\. It has: name"):
+        tour.check_parameters(path, {"nmae": "Ada"})
+
+
+def test_a_notebook_without_parameters_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "01_bare.ipynb"
+    nbformat.write(new_notebook(cells=[new_code_cell("1")]), path)
+    with pytest.raises(ConfigError, match="no cell tagged 'parameters'"):
+        tour.check_parameters(path, {})
+
+
+def test_only_some_notebooks(notebooks: Path) -> None:
+    first = write_notebook(notebooks, "01_greeting")
+    second = write_notebook(notebooks, "02_farewell")
+    assert tour.find_notebooks() == [first, second]
+    assert tour.find_notebooks(["02"]) == [second]
+    with pytest.raises(ConfigError, match="No notebook is called 07"):
+        tour.find_notebooks(["02", "07"])
+
+
+def test_the_exit_status_and_the_report(
+    notebooks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_notebook(notebooks, "01_greeting", CHECKING)
+    write_notebook(notebooks, "02_broken", "raise RuntimeError('<broken>')")
+    out = tmp_path / "results"
+    assert main(["tour", "01", "--out", str(out)]) == 0
+    shown = capsys.readouterr().out
+    assert "1 of 1 expected behaviours held" in shown
+    assert str(out / "report.html") in shown
+    assert main(["tour", "--out", str(out)]) == 1
+    page = (out / "report.html").read_text()
+    assert "RuntimeError: &lt;broken&gt;" in page
+    assert "Some checks failed" in page
+
+
+def test_a_folder_that_cannot_be_written_is_a_clear_error(
+    notebooks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_notebook(notebooks, "01_greeting", CHECKING)
+    (tmp_path / "file").write_text("")
+    assert main(["tour", "--out", str(tmp_path / "file" / "out")]) == 2
+    assert "--out" in capsys.readouterr().err
