@@ -194,6 +194,8 @@ class DeltaWriter:
         batch, self._pending = take_batch(self._pending, self._max_append_bytes)
         self._pending_bytes = sum(map(text_bytes, self._pending))
         self._due = -math.inf if self._pending else math.inf
+        if self._pending_bytes < self._max_buffer:
+            self._room.set()
         return batch
 
     # --- the task -----------------------------------------------------------------
@@ -227,8 +229,6 @@ class DeltaWriter:
         await self._send("streaming:append", args)
         if self.state == "open":
             self.seq += 1
-        if self._pending_bytes < self._max_buffer:
-            self._room.set()
 
     async def _send(self, path: str, args: dict[str, Any]) -> None:
         try:
