@@ -1,11 +1,11 @@
-"""PURE: which of many byte intervals hold a key.
+"""PURE: which of many intervals of index keys hold a key.
 
-Holds intervals `[low, high)` of one index's keys, each with the items that read it.
+Holds the intervals `[low, high)` read from one index, each with the items that read it.
 It does not know what a key or an item means (`subscriptions` does).
 
 A lookup costs O(log n + hits) when the intervals are disjoint, as those of `eq` ranges
 and pages are; wide intervals among them make it look at a few more. The order is
-rebuilt lazily, at the first lookup after a change: a subscription that is re-run
+rebuilt lazily, at the first lookup after a change: a subscription that is run again
 usually reads the same intervals as before, and then nothing changes.
 """
 
@@ -16,20 +16,11 @@ from collections.abc import Hashable, Iterator
 from itertools import accumulate
 from typing import Generic, TypeVar
 
-__all__ = ["Interval", "IntervalIndex"]
+from kit.deployment.index_keys import Interval
 
-# From `low` up to, but without, `high`; a `high` of None has no end.
-Interval = tuple[bytes, bytes | None]
+__all__ = ["IntervalIndex"]
 
 Item = TypeVar("Item", bound=Hashable)
-
-# Above every key: compares greater than any (1, …) tuple and any (0, …) tuple.
-_Bound = tuple[int, bytes]
-_END: _Bound = (1, b"")
-
-
-def _bound(high: bytes | None) -> _Bound:
-    return _END if high is None else (0, high)
 
 
 class IntervalIndex(Generic[Item]):
@@ -37,14 +28,17 @@ class IntervalIndex(Generic[Item]):
 
     def __init__(self) -> None:
         self._items: dict[Interval, set[Item]] = {}
-        # Sorted by low; None after a change, until the next lookup.
+        # By low end; None after a change, until the next lookup.
         self._sorted: list[Interval] | None = None
         self._lows: list[bytes] = []
-        # The greatest high among the intervals up to and with this one.
-        self._reach: list[_Bound] = []
+        # The greatest high end among the intervals up to and with this one.
+        self._reach: list[bytes] = []
 
     def __len__(self) -> int:
         return len(self._items)
+
+    def __repr__(self) -> str:
+        return f"<IntervalIndex intervals={len(self)}>"
 
     def add(self, interval: Interval, item: Item) -> None:
         """Let `item` be found under `interval`; twice is the same as once."""
@@ -69,18 +63,14 @@ class IntervalIndex(Generic[Item]):
         """The items of every interval that holds `key`; one item may come twice."""
         intervals = self._ordered()
         position = bisect_right(self._lows, key)
-        wanted = (0, key)
-        while position > 0 and self._reach[position - 1] > wanted:
+        while position > 0 and self._reach[position - 1] > key:
             position -= 1
-            interval = intervals[position]
-            if _bound(interval[1]) > wanted:
-                yield from self._items[interval]
+            if intervals[position][1] > key:
+                yield from self._items[intervals[position]]
 
     def _ordered(self) -> list[Interval]:
         if self._sorted is None:
-            self._sorted = sorted(self._items, key=lambda interval: interval[0])
+            self._sorted = sorted(self._items)
             self._lows = [low for low, _ in self._sorted]
-            self._reach = list(
-                accumulate((_bound(high) for _, high in self._sorted), max)
-            )
+            self._reach = list(accumulate((high for _, high in self._sorted), max))
         return self._sorted
