@@ -437,18 +437,20 @@ class PartsFold:
         """End what is still open, as when a producer was stopped or died.
 
         Text and reasoning become done; a tool call whose arguments are incomplete
-        becomes an input error that gives `reason`.
+        becomes an input error, and one without a result gets an error result, both
+        saying `reason`.
         """
         changes = []
-        for part_id, growing in self._parts.items():
+        for part_id, growing in list(self._parts.items()):
             match growing.fields.get("state"):
                 case "streaming":
                     growing.fields["state"] = "done"
+                    changes.append(PartChange(part_id, "updated"))
                 case "input-streaming":
                     growing.fields |= {"state": "input-error", "errorText": reason}
-                case _:
-                    continue
-            changes.append(PartChange(part_id, "updated"))
+                    changes.append(PartChange(part_id, "updated"))
+                case "input-available" if result_id(part_id) not in self._parts:
+                    changes.append(self._put_result(part_id, reason, True))
         return changes
 
     def _add(

@@ -210,20 +210,35 @@ def test_a_chunk_of_a_later_version_is_ignored() -> None:
 
 def test_closing_ends_what_is_open_and_nothing_else() -> None:
     chunks: list[Chunk] = [
-        *REPLY[:12],
+        *REPLY[:14],
         {"type": "text-delta", "id": "text-1", "delta": "open"},
         {"type": "tool-input-start", "toolCallId": "c2", "toolName": "t"},
+        {
+            "type": "tool-input-available",
+            "toolCallId": "c3",
+            "toolName": "t",
+            "inputText": "{}",
+        },
     ]
     folded = PartsFold(chunks)
     assert folded.close("stopped") == [
         PartChange("text-1", "updated"),
         PartChange("c2", "updated"),
+        PartChange("c3-result", "added"),
     ]
     assert folded.close("stopped") == []
     states = {p["id"]: p.get("state") for p in folded.snapshot()}
     assert states["text-1"] == "done"
     assert states["c1"] == "input-available"
     assert states["c2"] == "input-error"
+    assert folded.part("c3-result") == {
+        "id": "c3-result",
+        "type": "tool-result",
+        "toolCallId": "c3",
+        "toolName": "t",
+        "resultText": "stopped",
+        "isError": True,
+    }
 
 
 def test_merging_joins_neighbouring_deltas_of_one_part_only() -> None:
