@@ -1,0 +1,333 @@
+"""The scripted provider's server: HTTP around formats, pace and faults.
+
+Holds the routes, the checks that come before any format (key, model, body), the
+schedule by which tokens leave, and the faults. Formats are in the modules beside it;
+what is said is in `reply`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from kit.errors import KitError
+from kit.llm.route import PROVIDERS
+from kit.llm.scripted.anthropic_messages import AnthropicMessages, model_card
+from kit.llm.scripted.chat_completions import ChatCompletions
+from kit.llm.scripted.formats import Format, Refused
+from kit.llm.scripted.journal import Entry, Journal
+from kit.llm.scripted.reply import Ask, compose
+from kit.llm.scripted.responses import Responses
+from kit.llm.scripted.scenario import BadModelName, Scenario, parse_model
+from kit.serving import log_to_stderr, serve
+
+__all__ = ["DEFAULT_PACE", "create_app", "main"]
+
+log = logging.getLogger(__name__)
+
+DEFAULT_PACE = 50.0  # tokens per second
+_KEEP_ALIVE_EVERY = 1.0  # seconds, while the first token is late
+_NOTICE_EVERY = 0.01  # seconds: how soon a caller's going away is seen
+_LARGEST_BODY = 8 * 1024 * 1024
+
+_FORMATS: tuple[Format, ...] = (ChatCompletions(), AnthropicMessages(), Responses())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve until SIGTERM or SIGINT. 0, or 2 if it could not start as asked."""
+    parser = argparse.ArgumentParser(
+        prog="python -m kit.llm.scripted",
+        description="A model provider on this machine that needs no account.",
+    )
+    parser.add_argument(
+        "--port", type=int, default=0, help="0, the default, takes a free one"
+    )
+    parser.add_argument(
+        "--pace",
+        type=_pace,
+        default=DEFAULT_PACE,
+        help="tokens per second; 0 for as fast as possible (default: %(default)g)",
+    )
+    parser.add_argument("--log-level", default="INFO", choices=_LOG_LEVELS)
+    options = parser.parse_args(argv)
+    log_to_stderr(options.log_level)
+    try:
+        asyncio.run(serve(create_app(pace=options.pace), port=options.port))
+    except KitError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
+
+
+_LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+
+def _pace(text: str) -> float:
+    pace = float(text)
+    if not 0 <= pace <= 100_000:
+        raise ValueError(text)
+    return pace
+
+
+def create_app(*, pace: float = DEFAULT_PACE) -> web.Application:
+    """The server as an aiohttp application; `pace` in tokens per second."""
+    provider = _Provider(pace)
+    app = web.Application(client_max_size=_LARGEST_BODY)
+    app.router.add_get("/health", provider.health)
+    app.router.add_get("/log", provider.log)
+    for spoken in _FORMATS:
+        path = PROVIDERS[spoken.provider].scripted_path
+        app.router.add_post(path + spoken.endpoint, provider.handler(spoken))
+    models = PROVIDERS["anthropic"].scripted_path + "/v1/models/{model}"
+    app.router.add_get(models, provider.model)
+    return app
+
+
+class _Provider:
+    """What is kept between requests: the journal, and what `flaky` has refused."""
+
+    def __init__(self, pace: float) -> None:
+        self._pace = pace
+        self._journal = Journal()
+        self._failures: dict[str, int] = {}  # per request, since it last succeeded
+
+    async def health(self, request: web.Request) -> web.Response:
+        return web.json_response({"ok": True})
+
+    async def log(self, request: web.Request) -> web.Response:
+        since = request.query.get("since", "0")
+        if not since.isdecimal():
+            raise web.HTTPBadRequest(text="since is the number of a request\n")
+        return web.json_response({"requests": self._journal.since(int(since))})
+
+    async def model(self, request: web.Request) -> web.Response:
+        """What Anthropic tells about a model."""
+        spoken = AnthropicMessages()
+        model = request.match_info["model"]
+        try:
+            _check_key(_key(request))
+            _scenario(spoken, model)
+        except Refused as refused:
+            return _refusal(spoken, refused, "req_model")
+        return web.json_response(model_card(model))
+
+    def handler(self, spoken: Format) -> Any:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            agent = request.headers.get("User-Agent", "")
+            entry = self._journal.open(spoken.provider, _key(request), agent)
+            request_id = f"req_{entry.number}"
+            try:
+                ask, scenario = await _read(request, spoken, entry)
+                self._refuse_if_scripted(spoken, ask, scenario)
+            except Refused as refused:
+                entry.end("refused", refused.status)
+                return _refusal(spoken, refused, request_id)
+            return await self._stream(request, spoken, ask, scenario, entry)
+
+        return handle
+
+    def _refuse_if_scripted(self, spoken: Format, ask: Ask, scenario: Scenario) -> None:
+        status = scenario.status
+        if scenario.fault == "flaky":
+            failed = self._failures.pop(ask.digest, 0)
+            if failed >= scenario.fails:
+                return
+            self._failures[ask.digest] = failed + 1
+            status = spoken.overloaded
+        if status is not None:
+            text = f"scripted to answer with HTTP {status}"
+            raise _RefusedForNow(status, text, scenario.retry_after)
+
+    async def _stream(
+        self,
+        request: web.Request,
+        spoken: Format,
+        ask: Ask,
+        scenario: Scenario,
+        entry: Entry,
+    ) -> web.StreamResponse:
+        response = web.StreamResponse(
+            headers={
+                "Content-Type": "text/event-stream; charset=utf-8",
+                "Cache-Control": "no-cache",
+                **spoken.headers(f"req_{entry.number}"),
+            }
+        )
+        await response.prepare(request)
+        pace = self._pace if scenario.pace is None else scenario.pace
+        run = _Run(request, response, spoken, ask, scenario, entry, pace)
+        try:
+            await run.play()
+        except (ConnectionError, asyncio.CancelledError) as error:
+            entry.end("disconnected")
+            if isinstance(error, asyncio.CancelledError):
+                raise
+        return response
+
+
+class _RefusedForNow(Refused):
+    def __init__(self, status: int, text: str, retry_after: float | None) -> None:
+        super().__init__(status, text)
+        self.retry_after = retry_after
+
+
+# --- before the first byte ----------------------------------------------------------
+
+
+def _key(request: web.Request) -> str:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return token.strip()
+    return request.headers.get("X-Api-Key", "")
+
+
+def _check_key(key: str) -> None:
+    if not key or key.startswith("refused"):
+        raise Refused(401, "invalid API key" if key else "no API key was sent")
+
+
+def _scenario(spoken: Format, model: str) -> Scenario:
+    try:
+        scenario = parse_model(spoken.provider, model)
+    except BadModelName as error:
+        raise Refused(400, str(error), param="model") from None
+    if scenario is None:
+        raise Refused(404, f"the model {model} does not exist", param="model")
+    return scenario
+
+
+async def _read(
+    request: web.Request, spoken: Format, entry: Entry
+) -> tuple[Ask, Scenario]:
+    """What is asked, and how to answer. Raises Refused."""
+    _check_key(_key(request))
+    try:
+        body = msgspec.json.decode(await request.read())
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise Refused(400, "the body is not JSON") from None
+    except web.HTTPRequestEntityTooLarge:
+        raise Refused(413, "the request is too large") from None
+    if not isinstance(body, dict):
+        raise Refused(400, "the body is not a JSON object")
+    entry.model = str(body.get("model", ""))
+    scenario = _scenario(spoken, entry.model)
+    try:
+        ask = spoken.read(body)
+    except (AttributeError, TypeError, KeyError):
+        raise Refused(400, "the body has values of the wrong type") from None
+    entry.prompt = ask.prompt
+    if body.get("stream") is not True:
+        raise Refused(
+            400, "only streaming is scripted: send stream: true", param="stream"
+        )
+    return ask, scenario
+
+
+def _refusal(spoken: Format, refused: Refused, request_id: str) -> web.Response:
+    headers = spoken.headers(request_id)
+    if isinstance(refused, _RefusedForNow) and refused.retry_after is not None:
+        headers["Retry-After"] = f"{refused.retry_after:g}"
+    body = spoken.error_body(refused, request_id)
+    return web.json_response(body, status=refused.status, headers=headers)
+
+
+# --- the stream ---------------------------------------------------------------------
+
+
+class _Run:
+    """One reply on its way out."""
+
+    def __init__(
+        self,
+        request: web.Request,
+        response: web.StreamResponse,
+        spoken: Format,
+        ask: Ask,
+        scenario: Scenario,
+        entry: Entry,
+        pace: float,
+    ) -> None:
+        self._request = request
+        self._response = response
+        self._spoken = spoken
+        self._ask = ask
+        self._scenario = scenario
+        self._entry = entry
+        self._interval = 1 / pace if pace else 0.0
+        self._clock = asyncio.get_running_loop().time
+
+    async def play(self) -> None:
+        """Send every token at its time, or fail as scripted.
+
+        Token i is due at start + i / pace, whatever the tokens before it took: late
+        ones do not push back the rest. Raises ConnectionError once the caller is
+        gone.
+        """
+        reply = compose(self._ask, self._scenario)
+        fault_at = self._fault_at(reply.output_tokens)
+        sent = 0
+        start: float | None = None
+        for frame in self._spoken.frames(self._ask, reply):
+            is_content = frame.opens or frame.token is not None
+            if is_content and start is None:
+                await self._wait_for_first_token()
+                start = self._clock()
+            if sent == fault_at and (is_content or sent == reply.output_tokens):
+                return await self._fail()
+            if frame.token is not None:
+                assert start is not None
+                await self._wait_until(start + sent * self._interval)
+                sent += 1
+                self._entry.sent(frame.token)
+            await self._response.write(frame.data)
+        await self._response.write_eof()
+        self._entry.end("complete")
+        return None
+
+    def _fault_at(self, tokens: int) -> int | None:
+        """How many tokens are sent before the fault strikes; None if none does."""
+        if self._scenario.fault not in ("error-mid", "drop", "eof", "stall"):
+            return None
+        at = self._scenario.at
+        return tokens // 2 if at is None else min(at, tokens)
+
+    async def _fail(self) -> None:
+        match self._scenario.fault:
+            case "error-mid":
+                await self._response.write(self._spoken.error_in_stream(self._ask))
+                await self._response.write_eof()
+            case "eof":
+                await self._response.write_eof()
+            case "drop":
+                if self._request.transport is not None:
+                    self._request.transport.abort()
+            case "stall":
+                await self._wait_until(None)
+        self._entry.end(str(self._scenario.fault))
+
+    async def _wait_for_first_token(self) -> None:
+        due = self._clock() + self._scenario.delay
+        while self._clock() < due:
+            await self._response.write(self._spoken.keep_alive)
+            await self._wait_until(min(due, self._clock() + _KEEP_ALIVE_EVERY))
+
+    async def _wait_until(self, due: float | None) -> None:
+        """Wait, forever if `due` is None; notice a caller that goes away meanwhile.
+
+        Lets other requests run even if nothing is to be waited for.
+        """
+        while True:
+            transport = self._request.transport
+            if transport is None or transport.is_closing():
+                raise ConnectionResetError
+            wait = _NOTICE_EVERY if due is None else due - self._clock()
+            await asyncio.sleep(max(0.0, min(wait, _NOTICE_EVERY)))
+            if due is not None and self._clock() >= due:
+                return
