@@ -1,0 +1,250 @@
+"""Results shared by all sessions: run once, stale by interval, dropped at last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from msgspec import Raw
+
+from kit.deployment.engine import QueryOutcome
+from kit.deployment.failures import FunctionFailure
+from kit.deployment.index_keys import Interval
+from kit.deployment.read_sets import ReadSet
+from kit.deployment.state import QueryError, QueryResult
+from kit.deployment.subscriptions import SharedQuery, Subscriptions
+from kit.values import JsonValue
+
+EMPTY = Raw(b"[{}]")
+
+
+class Session:
+    """A watcher that notes what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[int] = []
+
+    def query_changed(self, query_id: int) -> None:
+        self.told.append(query_id)
+
+
+class Queries:
+    """An engine's `run_query`: counts runs; what a path reads is set by the test."""
+
+    def __init__(self) -> None:
+        self.runs: list[tuple[str, JsonValue]] = []
+        self.reads: dict[str, dict[int, list[Interval]]] = {}
+        self.failure: FunctionFailure | Exception | None = None
+
+    def __call__(self, path: str, args: JsonValue) -> QueryOutcome:
+        self.runs.append((path, args))
+        if isinstance(self.failure, Exception):
+            raise self.failure
+        read_set = ReadSet(self.reads.get(path, {}))
+        value = None if self.failure else str(float(len(self.runs)))
+        return QueryOutcome(value, self.failure, ["[LOG] 'ran'"], read_set, 1)
+
+
+@pytest.fixture
+def queries() -> Queries:
+    return Queries()
+
+
+@pytest.fixture
+def subscriptions(queries: Queries) -> Subscriptions:
+    return Subscriptions(queries)
+
+
+Follow = Callable[..., SharedQuery]
+
+
+@pytest.fixture
+def follow(subscriptions: Subscriptions) -> Follow:
+    """Subscribe and run."""
+
+    def follow(
+        path: str, args: Raw = EMPTY, *, by: Session | None = None, query_id: int = 0
+    ) -> SharedQuery:
+        query = subscriptions.subscribe(path, args, by or Session(), query_id)
+        subscriptions.refresh(query)
+        return query
+
+    return follow
+
+
+def test_the_same_function_and_arguments_run_once(
+    queries: Queries, follow: Follow
+) -> None:
+    first = follow("m:f", Raw(b'[{"a":1,"b":2}]'))
+    second = follow("m.js:f", Raw(b'[{"b":2.0,"a":1.0}]'))
+    assert first is second
+    assert queries.runs == [("m:f", {"a": 1, "b": 2})]
+    assert first.result == QueryResult("1.0", ("[LOG] 'ran'",))
+
+
+def test_other_arguments_are_another_query(queries: Queries, follow: Follow) -> None:
+    assert follow("m:f", Raw(b'[{"a":1}]')) is not follow("m:f", Raw(b'[{"a":"1"}]'))
+    assert follow("m") is follow("m:default")
+    assert len(queries.runs) == 3
+
+
+def test_a_commit_tells_exactly_those_who_read_what_it_wrote(
+    queries: Queries, subscriptions: Subscriptions, follow: Follow
+) -> None:
+    queries.reads = {
+        "m:f": {7: [(b"b", b"d")]},
+        "m:g": {7: [(b"d", b"e")], 8: [(b"a", b"z")]},
+    }
+    reader, other = Session(), Session()
+    read = follow("m:f", by=reader, query_id=3)
+    follow("m:g", by=other, query_id=4)
+
+    subscriptions.committed({7: [b"a", b"c"]})
+    assert (reader.told, other.told) == ([3], [])
+    assert read.stale
+
+    subscriptions.committed({8: [b"q"]})
+    assert other.told == [4]
+    subscriptions.committed({9: [b"c"], 7: [b"z"]})
+    assert (reader.told, other.told) == ([3], [4])
+
+
+def test_a_stale_query_runs_once_for_all_who_follow_it(
+    queries: Queries, subscriptions: Subscriptions, follow: Follow
+) -> None:
+    queries.reads = {"m:f": {7: [(b"b", b"d")]}}
+    sessions = [Session() for _ in range(10)]
+    followed = {follow("m:f", by=session) for session in sessions}
+    subscriptions.committed({7: [b"b"]})
+    subscriptions.committed({7: [b"c"]})
+    assert [session.told for session in sessions] == [[0]] * 10
+    (query,) = followed
+    for _ in sessions:
+        subscriptions.refresh(query)
+    assert len(queries.runs) == 2
+    assert query.result.value == "2.0"
+
+
+def test_a_refreshed_query_is_told_of_again(
+    queries: Queries, subscriptions: Subscriptions, follow: Follow
+) -> None:
+    queries.reads = {"m:f": {7: [(b"b", b"d")]}}
+    session = Session()
+    query = follow("m:f", by=session)
+    for _ in range(3):
+        subscriptions.committed({7: [b"b"]})
+        subscriptions.refresh(query)
+    assert session.told == [0, 0, 0]
+
+
+def test_what_counts_is_what_the_last_run_read(
+    queries: Queries, subscriptions: Subscriptions, follow: Follow
+) -> None:
+    queries.reads = {"m:f": {7: [(b"b", b"d"), (b"x", b"y")], 8: [(b"", b"z")]}}
+    session = Session()
+    query = follow("m:f", by=session)
+    queries.reads = {"m:f": {7: [(b"x", b"y"), (b"y", b"z")]}}
+    subscriptions.committed({7: [b"b"]})
+    subscriptions.refresh(query)
+    session.told.clear()
+
+    subscriptions.committed({7: [b"b"], 8: [b"b"]})
+    assert session.told == []
+    subscriptions.committed({7: [b"y"]})
+    assert session.told == [0]
+
+
+def test_one_session_may_follow_a_query_under_two_ids(
+    queries: Queries, subscriptions: Subscriptions, follow: Follow
+) -> None:
+    queries.reads = {"m:f": {7: [(b"b", b"d")]}}
+    session = Session()
+    query = follow("m:f", by=session, query_id=1)
+    follow("m:f", by=session, query_id=2)
+    subscriptions.unsubscribe(query, session, 1)
+    subscriptions.committed({7: [b"b"]})
+    assert session.told == [2]
+
+
+def test_a_result_that_nobody_follows_is_dropped(
+    queries: Queries, subscriptions: Subscriptions, follow: Follow
+) -> None:
+    queries.reads = {"m:f": {7: [(b"b", b"d")]}}
+    first, second = Session(), Session()
+    query = follow("m:f", by=first)
+    follow("m:f", by=second)
+    subscriptions.unsubscribe(query, first, 0)
+    assert len(subscriptions) == 1
+    subscriptions.unsubscribe(query, second, 0)
+    assert len(subscriptions) == 0
+
+    subscriptions.committed({7: [b"b"]})
+    subscriptions.refresh(query)
+    assert (first.told, second.told) == ([], [])
+    assert len(queries.runs) == 1
+
+
+def test_following_again_runs_again(queries: Queries, follow: Follow) -> None:
+    subscriptions = Subscriptions(queries)
+    session = Session()
+    query = subscriptions.subscribe("m:f", EMPTY, session, 0)
+    subscriptions.refresh(query)
+    subscriptions.unsubscribe(query, session, 0)
+    subscriptions.unsubscribe(query, session, 0)
+    again = subscriptions.subscribe("m:f", EMPTY, session, 1)
+    subscriptions.refresh(again)
+    assert again.result.value == "2.0"
+
+
+def test_a_failed_query_waits_for_a_commit_as_any_other(
+    queries: Queries, subscriptions: Subscriptions, follow: Follow
+) -> None:
+    queries.reads = {"m:f": {7: [(b"b", b"d")]}}
+    queries.failure = FunctionFailure("Uncaught Error: boom", '{"code":1.0}')
+    query = follow("m:f")
+    error = query.result.value
+    assert isinstance(error, QueryError)
+    assert error.message == "Uncaught Error: boom\n"
+    assert error.text.startswith("[Request ID: ")
+    assert error.text.endswith("] Server Error\nUncaught Error: boom\n")
+    assert error.data == '{"code":1.0}'
+
+    subscriptions.refresh(query)
+    assert len(queries.runs) == 1
+    queries.failure = None
+    subscriptions.committed({7: [b"b"]})
+    subscriptions.refresh(query)
+    assert query.result.value == "2.0"
+
+
+def test_a_query_whose_engine_failed_stays_stale(
+    queries: Queries, subscriptions: Subscriptions
+) -> None:
+    queries.failure = OSError("disk gone")
+    query = subscriptions.subscribe("m:f", EMPTY, Session(), 0)
+    with pytest.raises(OSError, match="disk gone"):
+        subscriptions.refresh(query)
+    queries.failure = None
+    subscriptions.refresh(query)
+    assert not query.stale
+
+
+@pytest.mark.parametrize("args", [b"[{},{}]", b"[nope]"])
+def test_arguments_that_cannot_be_read_are_a_failed_result(
+    args: bytes, queries: Queries, follow: Follow
+) -> None:
+    assert isinstance(follow("m:f", Raw(args)).result.value, QueryError)
+    assert queries.runs == []
+
+
+def test_two_arguments_are_not_taken_for_one_array(
+    queries: Queries, follow: Follow
+) -> None:
+    assert follow("m:f", Raw(b"[1.0,2.0]")) is not follow("m:f", Raw(b"[[1.0,2.0]]"))
+
+
+def test_what_is_no_value_and_no_path_is_left_to_the_engine(
+    queries: Queries, follow: Follow
+) -> None:
+    follow("no such:path!", Raw(b'[{"$bad":1}]'))
+    assert queries.runs == [("no such:path!", {"$bad": 1})]
