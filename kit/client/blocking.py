@@ -11,12 +11,12 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, TypeVar
 
 from kit.client.deployment import Args, Deployment
-from kit.client.link import State
+from kit.client.link import State, closed
 from kit.client.subscription import Subscription
 from kit.errors import ConfigError
 from kit.values import Value
 
-__all__ = ["BlockingDeployment"]
+__all__ = ["BlockingDeployment", "Values"]
 
 T = TypeVar("T")
 
@@ -91,7 +91,7 @@ class BlockingDeployment:
 
     def subscribe(
         self, path: str, args: Args | None = None, *, timeout: float | None = None
-    ) -> Iterator[Value]:
+    ) -> Values:
         """The values of a query, now and whenever they change: an endless iterator.
 
         Each step waits up to `timeout` seconds (None: for ever) for a value that
@@ -99,7 +99,7 @@ class BlockingDeployment:
         is usable after that. Raises as `Subscription` does. Unsubscribes when closed
         or no longer referenced.
         """
-        return _Values(self, path, args, timeout)
+        return Values(self, path, args, timeout)
 
     def close(self) -> None:
         """See `Deployment.close`."""
@@ -126,6 +126,9 @@ class BlockingDeployment:
         return f"<BlockingDeployment {self.url} {self.state}>"
 
     def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        if self._loop.is_closed():
+            coroutine.close()
+            raise closed(self.url)
         task = self._loop.create_task(coroutine)
         try:
             return self._loop.run_until_complete(task)
@@ -133,7 +136,7 @@ class BlockingDeployment:
             task.cancel()  # only after an interrupt is it still running
 
 
-class _Values(Iterator[Value]):
+class Values(Iterator[Value]):
     """The iterator that `BlockingDeployment.subscribe` gives."""
 
     def __init__(
@@ -148,6 +151,8 @@ class _Values(Iterator[Value]):
         self._timeout = timeout
 
     def __next__(self) -> Value:
+        if self._owner.state == "closed":
+            raise StopIteration
         try:
             return self._owner._run(self._next())
         except StopAsyncIteration:
@@ -164,7 +169,8 @@ class _Values(Iterator[Value]):
 
     def close(self) -> None:
         """Unsubscribe. Iterating ends; may be called again."""
-        self._owner._run(self._subscription.aclose())
+        if self._owner.state != "closed":
+            self._owner._run(self._subscription.aclose())
 
 
 def _loop_to_run() -> tuple[asyncio.AbstractEventLoop, bool]:

@@ -35,7 +35,7 @@ logger = logging.getLogger("kit.client.functions")
 
 Kind = Literal["query", "mutation", "action"]
 
-CONNECT_TIMEOUT = 4.5
+CONNECT_TIMEOUT = 4.0
 FUNCTION_FAILED = 560  # an older Convex's status of a function that raised
 
 

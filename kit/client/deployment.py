@@ -61,6 +61,11 @@ class Deployment:
         """
         return self._link.state
 
+    @property
+    def worker_pid(self) -> int | None:
+        """The worker's process id; None while there is none."""
+        return self._link.worker_pid
+
     def observe(self, callback: Callable[[State], None]) -> Callable[[], None]:
         """Call `callback(state)` at each change of state; call the result to stop.
 

@@ -44,11 +44,12 @@ logger = logging.getLogger("kit.client")
 State = Literal["connecting", "connected", "reconnecting", "closed"]
 Probe = Callable[[float], Awaitable[None]]
 
-CONNECT_TIMEOUT = 4.5
+CONNECT_TIMEOUT = 4.0
 PROBE_TIMEOUT = 2.0
 PROBE_INTERVAL = 1.0
 RETRY_INTERVAL = 0.3
-MUTE_WORKERS = 2  # that many ended in a row without an outcome: say so
+MUTE_WORKERS = 2  # that many have ended in a row without an outcome: say so
+MUTE_ROUNDS = 8  # that many rounds of the prober, and no outcome: say so
 
 
 class Link:
@@ -68,6 +69,7 @@ class Link:
         self._next_id = 0
         self._worker: WorkerProcess | None = None
         self._mute_workers = 0
+        self._mute_rounds = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._connecting = asyncio.Lock()
         self._news = asyncio.Event()
@@ -130,14 +132,18 @@ class Link:
                 "where its subscriptions are fed. Make a Deployment in this one."
             )
 
+    @property
+    def worker_pid(self) -> int | None:
+        return self._worker.pid if self._worker is not None else None
+
     async def close(self) -> None:
         """End all subscriptions and the worker. May be called again."""
         self._closed = True
-        self._become("closed")
-        await cancel(*self._tasks)
         for slot in self._slots.values():
             slot.close()
         self._slots.clear()
+        self._become("closed")
+        await cancel(*self._tasks)
         await self._stop_worker()
 
     def suspect(self) -> None:
@@ -204,7 +210,8 @@ class Link:
                 await asyncio.sleep(RETRY_INTERVAL)
             return
         await self._start_worker_if_needed()
-        await self._wait_for_news()
+        if not await self._news_comes():
+            self._count_mute_round()
         looking = self._slots or self._suspected
         self._suspected = False
         if looking and not await self._answers() and not await self._answers():
@@ -212,11 +219,15 @@ class Link:
             # its answer is there.
             self._become("reconnecting")
 
-    async def _wait_for_news(self) -> None:
-        with contextlib.suppress(TimeoutError):
+    async def _news_comes(self) -> bool:
+        """Whether there is news before the next round of the prober."""
+        try:
             async with asyncio.timeout(PROBE_INTERVAL):
                 await self._news.wait()
+        except TimeoutError:
+            return False
         self._news.clear()
+        return True
 
     async def _answers(self) -> bool:
         try:
@@ -231,6 +242,7 @@ class Link:
         self._worker = await WorkerProcess.start(
             self._url, on_message=self._take, on_end=self._worker_ended
         )
+        self._mute_rounds = 0
         for slot in self._slots.values():
             self._worker.subscribe(slot.id, slot.path, slot.args)
 
@@ -247,14 +259,26 @@ class Link:
         if self.state == "connected" and not worker.has_spoken:
             self._mute_workers += 1
         if self._mute_workers >= MUTE_WORKERS:
-            reason = (
-                "it answers HTTP, but its WebSocket at /api/sync cannot be used; "
-                f"the subscription worker said: {worker.tail}"
-            )
-            for slot in self._slots.values():
-                slot.put(Failed(DeploymentUnreachable(self._url, reason)))
+            self._tell_mute(worker)
         self._become("reconnecting")
         self._news.set()
+
+    def _count_mute_round(self) -> None:
+        # Rounds, not seconds: a cell that blocks the loop for long is one round.
+        if self._worker is None or self._worker.has_spoken or not self._slots:
+            self._mute_rounds = 0
+            return
+        self._mute_rounds += 1
+        if self._mute_rounds == MUTE_ROUNDS:
+            self._tell_mute(self._worker)
+
+    def _tell_mute(self, worker: WorkerProcess) -> None:
+        reason = (
+            "it answers HTTP, but no subscription gets a value over its WebSocket at "
+            f"/api/sync; the subscription worker logged: {worker.tail}"
+        )
+        for slot in self._slots.values():
+            slot.put(Failed(DeploymentUnreachable(self._url, reason)))
 
 
 def _error_of(path: str, message: WorkerMessage) -> DeploymentError:
