@@ -9,7 +9,7 @@
 
 Emitted text has no spaces, object keys in byte order and floats with a decimal
 point or an exponent, as Convex's server emits it. The limits that hold for every
-value are checked here; those of a document or of arguments by whoever stores them.
+value are checked here; those of documents and of arguments are not.
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ __all__ = [
     "JsonValue",
     "Value",
     "canonical",
-    "check_limits",
     "decode",
     "decode_trusted",
     "encode",
@@ -143,7 +142,7 @@ def _array_to_json(
     value: list[Value] | tuple[Value, ...], levels: int
 ) -> list[JsonValue]:
     if not levels:
-        raise _too_nested(value)
+        raise _too_nested()
     _check_array_length(len(value))
     result: list[JsonValue] = []
     for item in value:
@@ -157,7 +156,7 @@ def _array_to_json(
 
 def _object_to_json(value: dict[str, Value], levels: int) -> dict[str, JsonValue]:
     if not levels:
-        raise _too_nested(value)
+        raise _too_nested()
     _check_field_count(len(value))
     result: dict[str, JsonValue] = {}
     for name, item in value.items():
@@ -207,7 +206,7 @@ def _float_of_json_int(json: int) -> float:
 
 def _array_from_json(json: list[JsonValue], levels: int) -> list[Value]:
     if not levels:
-        raise _too_nested(json)
+        raise _too_nested()
     _check_array_length(len(json))
     result: list[Value] = []
     for item in json:
@@ -225,7 +224,7 @@ def _object_from_json(json: dict[str, JsonValue], levels: int) -> Value:
         if name in _special_forms:
             return _special_forms[name](item)
     if not levels:
-        raise _too_nested(json)
+        raise _too_nested()
     _check_field_count(len(json))
     result: dict[str, Value] = {}
     for name, item in json.items():
@@ -295,7 +294,7 @@ def decode(text: str | bytes) -> Value:
     except msgspec.MsgspecError as error:
         raise InvalidValue(f"Not valid JSON: {error}") from None
     except RecursionError:
-        raise _too_nested(None) from None
+        raise _too_nested() from None
     return from_json(json)
 
 
@@ -351,35 +350,11 @@ def _check_field_count(count: int) -> None:
         )
 
 
-def _too_nested(value: object) -> InvalidValue:
+def _too_nested() -> InvalidValue:
     return InvalidValue(
         f"Value is too nested (nested {MAX_NESTING + 1} levels deep > "
         f"maximum nesting {MAX_NESTING})"
     )
-
-
-def check_limits(
-    value: Value, text_length: int, *, max_size: int, max_nesting: int, what: str
-) -> None:
-    """Raises InvalidValue when `value` is too large or too deep; `what` names it.
-
-    `text_length`, the length of its JSON text, spares measuring small values: no
-    value is larger than three times its text (a number counts 9 bytes, and takes at
-    least 4 with its comma).
-    """
-    if text_length * 3 > max_size:
-        size = size_of(value)
-        if size > max_size:
-            raise InvalidValue(
-                f"{what} is too large ({format_bytes(size)} > "
-                f"maximum size {format_bytes(max_size)})"
-            )
-    nesting = nesting_of(value)
-    if nesting > max_nesting:
-        raise InvalidValue(
-            f"{what} is too nested (nested {nesting} levels deep > "
-            f"maximum nesting {max_nesting})"
-        )
 
 
 def size_of(value: Value) -> int:

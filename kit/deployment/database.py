@@ -1,0 +1,494 @@
+"""Documents, indexes, timestamps and session results in one SQLite file.
+
+Holds bytes and rows: what a document may be is in `documents`, what a transaction read
+and wrote in `transaction`. The only module that imports sqlite3.
+
+**What a commit promises.** The file is in WAL mode with `synchronous=NORMAL`: a commit
+that has returned survives the end of this process, `kill -9` included, because it is
+with the operating system then; it is not forced to the disk one by one, so a power cut
+may take the last commits (never half of one, and the file stays whole). Timestamps are
+nanoseconds since the epoch, go up with every commit, and are stored with it, so they
+never go back, even if the clock does.
+
+The file is locked (`locking_mode=EXCLUSIVE`) from open to close: two deployments on
+one folder would not see each other's commits. The lock ends with the process.
+
+One transaction at a time, in the thread that opened the database. After any error
+from SQLite the transaction can only be rolled back.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from kit.deployment.index_keys import Interval
+from kit.deployment.schema import Schema
+from kit.deployment.schema_change import Row, apply_schema
+from kit.deployment.tables import BUILT_IN_INDEXES, SYSTEM_TABLES, Catalog, Index, Table
+from kit.errors import DatabaseError
+
+__all__ = ["Database", "Row", "SessionResult"]
+
+FILE_NAME = "deployment.sqlite3"
+APPLICATION_ID = 0x43565844  # "CVXD"
+FORMAT_VERSION = 1
+
+# How long to wait for the lock: a deployment that is being stopped needs a moment.
+LOCK_WAIT = 2.0  # s
+
+# How long a session's results answer for requests that are sent again.
+RESULT_LIFETIME = 24 * 3600 * 10**9  # ns
+RESULTS_BETWEEN_PRUNINGS = 1000
+
+_TABLES = """
+CREATE TABLE clock (timestamp INTEGER NOT NULL);
+INSERT INTO clock VALUES (0);
+CREATE TABLE tables (
+    number INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    checked TEXT  -- the validator that all its documents are known to match
+);
+CREATE TABLE indexes (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    table_number INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    fields TEXT NOT NULL,  -- JSON array
+    UNIQUE (table_number, name)
+);
+CREATE TABLE documents (row INTEGER PRIMARY KEY, text TEXT NOT NULL);
+CREATE TABLE entries (
+    index_id INTEGER NOT NULL,
+    key BLOB NOT NULL,
+    row INTEGER NOT NULL,
+    PRIMARY KEY (index_id, key)
+) WITHOUT ROWID;
+CREATE TABLE session_results (
+    session TEXT NOT NULL,
+    request INTEGER NOT NULL,
+    timestamp INTEGER NOT NULL,
+    value TEXT NOT NULL,
+    log_lines TEXT NOT NULL,  -- JSON array
+    PRIMARY KEY (session, request)
+);
+CREATE INDEX session_results_by_age ON session_results (timestamp);
+"""
+
+
+class SessionResult(NamedTuple):
+    """What a mutation of a session returned when it was committed."""
+
+    timestamp: int
+    value_json: str
+    log_lines: list[str]
+
+
+class Database:
+    """The database of one deployment. Make it with `Database.open`."""
+
+    def __init__(
+        self, file: Path, connection: sqlite3.Connection, now: Callable[[], float]
+    ) -> None:
+        self.file = file
+        self.catalog = Catalog()
+        self._connection = connection
+        self._now = now
+        self._timestamp = 0
+        # Tables made by the transaction under way.
+        self._created: list[Table] = []
+        # The first error from SQLite in the transaction under way.
+        self._failure: DatabaseError | None = None
+        self._results_saved = 0
+        self._creation_time = 0.0
+
+    @classmethod
+    def open(
+        cls,
+        data_dir: Path,
+        schema: Schema | None = None,
+        *,
+        now: Callable[[], float] = time.time,
+    ) -> Database:
+        """Open or create the database in `data_dir` and bring it to `schema`.
+
+        Indexes that are new are filled, those no longer in the schema dropped;
+        documents of tables whose validator changed are checked against it. `now`
+        gives seconds since the epoch. Raises DatabaseError saying what to do, with
+        nothing changed.
+        """
+        file = data_dir / FILE_NAME
+        _make_folder(data_dir)
+        try:
+            connection = sqlite3.connect(file, timeout=LOCK_WAIT, isolation_level=None)
+        except sqlite3.Error as error:
+            raise _explain(file, error) from error
+        database = cls(file, connection, now)
+        try:
+            database._prepare_file()
+            database._load()
+            database._apply(schema or Schema())
+        except BaseException:
+            connection.close()
+            raise
+        return database
+
+    def close(self) -> None:
+        """Close the file and release its lock; a transaction under way is undone."""
+        self._connection.close()
+
+    @property
+    def timestamp(self) -> int:
+        """Timestamp of the latest commit, ns since the epoch; 0 before the first."""
+        return self._timestamp
+
+    # --- transactions ---------------------------------------------------------
+
+    def begin(self) -> None:
+        """Start a transaction; ends with `commit` or `rollback`."""
+        self._failure = None
+        self._execute("BEGIN IMMEDIATE")
+
+    def commit(self, result: tuple[str, int, str, list[str]] | None = None) -> int:
+        """Store the transaction under the next timestamp, and return that.
+
+        `result`: session, request, value and log lines, for `session_result`. Raises
+        DatabaseError, with everything undone, if it cannot be stored or a statement
+        before has failed.
+        """
+        timestamp = max(self._timestamp + 1, int(self._now() * 1e9))
+        try:
+            if self._failure is not None:
+                raise self._failure
+            self._execute("UPDATE clock SET timestamp = ?", timestamp)
+            if result is not None:
+                self._save_result(timestamp, *result)
+            self._execute("COMMIT")
+        except BaseException:
+            self.rollback()
+            raise
+        self._created.clear()
+        self._timestamp = timestamp
+        return timestamp
+
+    def rollback(self) -> None:
+        """Undo the transaction under way, if there is one."""
+        self._forget_tables(0)
+        if self._connection.in_transaction:
+            self._execute("ROLLBACK")
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """Undo only what the block did when it raises."""
+        created = len(self._created)
+        self._execute("SAVEPOINT nested")
+        try:
+            yield
+        except BaseException:
+            self._forget_tables(created)
+            self._execute("ROLLBACK TO nested")
+            self._execute("RELEASE nested")
+            raise
+        self._execute("RELEASE nested")
+
+    # --- documents ------------------------------------------------------------
+
+    def read(self, index_id: int, key: bytes) -> Row | None:
+        """The document at exactly `key`."""
+        found = self._fetch(
+            self._execute(
+                "SELECT row, text FROM entries JOIN documents USING (row) "
+                "WHERE index_id = ? AND key = ?",
+                index_id,
+                key,
+            )
+        )
+        return None if found is None else Row(*found)
+
+    def scan(
+        self, index_id: int, interval: Interval, *, descending: bool = False
+    ) -> Iterator[tuple[bytes, Row]]:
+        """Keys and documents in the interval, in order; read as they are asked for.
+
+        Nothing may be written while the iteration is under way.
+        """
+        order = "DESC" if descending else "ASC"
+        cursor = self._execute(
+            "SELECT key, row, text FROM entries JOIN documents USING (row) "
+            f"WHERE index_id = ? AND key >= ? AND key < ? ORDER BY key {order}",
+            index_id,
+            *interval,
+        )
+        while found := self._fetch(cursor):
+            yield found[0], Row(found[1], found[2])
+
+    def insert(self, text: str, entries: Sequence[tuple[int, bytes]]) -> None:
+        """Store a document with its index entries."""
+        row = self._execute("INSERT INTO documents (text) VALUES (?)", text).lastrowid
+        assert row is not None
+        self.add_entries((index_id, key, row) for index_id, key in entries)
+
+    def update(
+        self,
+        row: int,
+        text: str,
+        removed: Iterable[tuple[int, bytes]],
+        added: Iterable[tuple[int, bytes]],
+    ) -> None:
+        """Replace a document's text, and the index entries that changed."""
+        self._execute("UPDATE documents SET text = ? WHERE row = ?", text, row)
+        self._remove_entries(removed)
+        self.add_entries((index_id, key, row) for index_id, key in added)
+
+    def delete(self, row: int, entries: Iterable[tuple[int, bytes]]) -> None:
+        """Remove a document with its index entries."""
+        self._execute("DELETE FROM documents WHERE row = ?", row)
+        self._remove_entries(entries)
+
+    def add_entries(self, entries: Iterable[tuple[int, bytes, int]]) -> None:
+        """Enter documents in indexes: index id, key, number of the row."""
+        self._execute_many("INSERT INTO entries VALUES (?, ?, ?)", entries)
+
+    def _remove_entries(self, entries: Iterable[tuple[int, bytes]]) -> None:
+        self._execute_many(
+            "DELETE FROM entries WHERE index_id = ? AND key = ?", entries
+        )
+
+    # --- tables and indexes ---------------------------------------------------
+
+    def create_table(self, name: str) -> Table:
+        """Make a table with the next number; gone again if this is rolled back."""
+        number, _ = SYSTEM_TABLES.get(name) or (self.catalog.next_number(), None)
+        table = Table(number, name)
+        self._execute("INSERT INTO tables (number, name) VALUES (?, ?)", number, name)
+        for built_in in BUILT_IN_INDEXES:
+            self.create_index(table, built_in, ())
+        self.catalog.add(table)
+        self._created.append(table)
+        return table
+
+    def create_index(self, table: Table, name: str, fields: tuple[str, ...]) -> Index:
+        """Make an index without entries, under an id that was never used."""
+        index_id = self._execute(
+            "INSERT INTO indexes (table_number, name, fields) VALUES (?, ?, ?)",
+            table.number,
+            name,
+            json.dumps(fields),
+        ).lastrowid
+        assert index_id is not None
+        table.indexes[name] = Index(index_id, name, fields)
+        return table.indexes[name]
+
+    def drop_index(self, table: Table, index: Index) -> None:
+        """Remove an index with its entries."""
+        self._execute("DELETE FROM entries WHERE index_id = ?", index.id)
+        self._execute("DELETE FROM indexes WHERE id = ?", index.id)
+        del table.indexes[index.name]
+
+    def checked_rule(self, table: Table) -> str | None:
+        """The validator that all documents of `table` are known to match."""
+        rule: str | None = self._value(
+            "SELECT checked FROM tables WHERE number = ?", table.number
+        )
+        return rule
+
+    def set_checked_rule(self, table: Table, rule: str | None) -> None:
+        self._execute(
+            "UPDATE tables SET checked = ? WHERE number = ?", rule, table.number
+        )
+
+    def _forget_tables(self, kept: int) -> None:
+        """Undo in memory the tables made since there were `kept` new ones."""
+        while len(self._created) > kept:
+            self.catalog.remove(self._created.pop())
+
+    def next_creation_time(self, now: float) -> float:
+        """A creation time for `now` (s), in ms: later than all given out before.
+
+        So creation order holds within a transaction, between transactions in the same
+        instant, and when the clock is set back while the deployment runs.
+        """
+        earliest = math.nextafter(self._creation_time, math.inf)
+        self._creation_time = max(now * 1000.0, earliest)
+        return self._creation_time
+
+    # --- session results ------------------------------------------------------
+
+    def session_result(self, session: str, request: int) -> SessionResult | None:
+        """What this request of this session came to, if it was committed lately."""
+        found = self._fetch(
+            self._execute(
+                "SELECT timestamp, value, log_lines FROM session_results "
+                "WHERE session = ? AND request = ?",
+                session,
+                request,
+            )
+        )
+        if found is None:
+            return None
+        return SessionResult(found[0], found[1], json.loads(found[2]))
+
+    def _save_result(
+        self, timestamp: int, session: str, request: int, value: str, lines: list[str]
+    ) -> None:
+        self._execute(
+            "INSERT INTO session_results VALUES (?, ?, ?, ?, ?)",
+            session,
+            request,
+            timestamp,
+            value,
+            json.dumps(lines),
+        )
+        self._results_saved += 1
+        if self._results_saved % RESULTS_BETWEEN_PRUNINGS == 0:
+            self._prune_results(timestamp)
+
+    def _prune_results(self, timestamp: int) -> None:
+        self._execute(
+            "DELETE FROM session_results WHERE timestamp < ?",
+            timestamp - RESULT_LIFETIME,
+        )
+
+    # --- opening --------------------------------------------------------------
+
+    def _prepare_file(self) -> None:
+        self._execute("PRAGMA locking_mode = EXCLUSIVE")
+        is_new = self._is_new()
+        if self._value("PRAGMA journal_mode = WAL") != "wal":
+            raise DatabaseError(
+                f"SQLite cannot keep a write-ahead log beside {self.file}. "
+                "Use a --data folder on a local disk."
+            )
+        self._execute("PRAGMA synchronous = NORMAL")
+        # The first write takes the lock, and keeps it.
+        self.begin()
+        if is_new:
+            for statement in _TABLES.split(";")[:-1]:
+                self._execute(statement)
+            self._execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            self._execute(f"PRAGMA user_version = {FORMAT_VERSION}")
+        self._execute("COMMIT")
+
+    def _is_new(self) -> bool:
+        """Whether the file is still empty. Raises DatabaseError if it is another's."""
+        application = self._value("PRAGMA application_id")
+        version = self._value("PRAGMA user_version")
+        if application == APPLICATION_ID and version == FORMAT_VERSION:
+            return False
+        if application == APPLICATION_ID:
+            raise DatabaseError(
+                f"{self.file} has format {version}, this kit knows format "
+                f"{FORMAT_VERSION}. Use the version of the kit that made it, or "
+                "another --data folder."
+            )
+        if self._value("SELECT count(*) FROM sqlite_master"):
+            raise DatabaseError(
+                f"{self.file} belongs to another application. "
+                "Use another --data folder."
+            )
+        return True
+
+    def _load(self) -> None:
+        self._timestamp = self._value("SELECT timestamp FROM clock")
+        for number, name in self._rows("SELECT number, name FROM tables"):
+            self.catalog.add(Table(number, name))
+        for index_id, number, name, fields in self._rows(
+            "SELECT id, table_number, name, fields FROM indexes ORDER BY id"
+        ):
+            table = self.catalog.numbered(number)
+            if table is None:
+                raise DatabaseError(
+                    f"{self.file} is damaged: index {name} has no table."
+                )
+            table.indexes[name] = Index(index_id, name, tuple(json.loads(fields)))
+
+    def _apply(self, schema: Schema) -> None:
+        self.begin()
+        try:
+            apply_schema(self, schema)
+            self._prune_results(int(self._now() * 1e9))
+            self._execute("COMMIT")
+        except BaseException:
+            self.rollback()
+            raise
+        self._created.clear()
+
+    # --- statements -----------------------------------------------------------
+
+    def _execute(self, statement: str, *values: Any) -> sqlite3.Cursor:
+        try:
+            return self._connection.execute(statement, values)
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
+
+    def _execute_many(
+        self, statement: str, rows: Iterable[tuple[int | bytes, ...]]
+    ) -> None:
+        try:
+            self._connection.executemany(statement, rows)
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
+
+    def _fetch(self, cursor: sqlite3.Cursor) -> Any:
+        """The next row; None after the last."""
+        try:
+            return cursor.fetchone()
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
+
+    def _rows(self, statement: str) -> Iterator[Any]:
+        cursor = self._execute(statement)
+        while row := self._fetch(cursor):
+            yield row
+
+    def _value(self, statement: str, *values: Any) -> Any:
+        return self._fetch(self._execute(statement, *values))[0]
+
+    def _failed(self, error: sqlite3.Error) -> DatabaseError:
+        """The error to raise. The transaction can only be rolled back from here on."""
+        self._failure = _explain(self.file, error)
+        return self._failure
+
+
+def _make_folder(data_dir: Path) -> None:
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DatabaseError(
+            f"The data folder {data_dir} cannot be made or used: "
+            f"{error.strerror or error}. Use another --data folder."
+        ) from error
+
+
+def _explain(file: Path, error: sqlite3.Error) -> DatabaseError:
+    """What happened to the file, and what to do about it."""
+    code = getattr(error, "sqlite_errorname", "no code")
+    return DatabaseError(f"{file}: {error} ({code}). {_advice(code)}")
+
+
+def _advice(code: str) -> str:
+    if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return (
+            "Another deployment is using this folder: stop it, or use another --data "
+            "folder."
+        )
+    if code.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT", "SQLITE_FORMAT")):
+        return (
+            "The file is damaged, or no database: move it away to start afresh, or put "
+            "back a copy."
+        )
+    if code.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM")):
+        return (
+            "The file cannot be opened for writing: check who owns it and its folder, "
+            "or use another --data folder."
+        )
+    if code.startswith(("SQLITE_FULL", "SQLITE_IOERR")):
+        return (
+            "Check the disk's free space and health. What was committed before is kept."
+        )
+    return "What was committed before is kept."
