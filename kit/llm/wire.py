@@ -43,6 +43,11 @@ class ToolResult:
     text: str
     is_error: bool = False
 
+    def text_for_model(self) -> str:
+        """The text for a wire that has no field for `is_error`."""
+        text = well_formed(self.text)
+        return f"Error: {text}" if self.is_error else text
+
 
 @dataclass(frozen=True)
 class Turn:

@@ -137,7 +137,7 @@ class _History:
         if item.get("role") == "user":
             self.prompt, self.rounds = text, 0
             self.outputs = []
-        self._thought = False
+            self._thought = False
 
     def _add_reasoning(self, item: dict[str, Any]) -> None:
         text = plain_text(item.get("summary"), "summary_text")
