@@ -41,6 +41,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from kit.deltas import valid_text
 from kit.errors import ConfigError, DatabaseError
 
 __all__ = [
@@ -370,11 +371,7 @@ def _written(content: str, metadata: MessageMetadata | None) -> dict[str, Any]:
 
 def _storable(text: str) -> str:
     """`text` with what no UTF-8 database takes (NUL, lone surrogates) as U+FFFD."""
-    return (
-        text.replace("\0", "\N{REPLACEMENT CHARACTER}")
-        .encode("utf-16", "surrogatepass")
-        .decode("utf-16", "replace")
-    )
+    return valid_text(text.replace("\0", "\N{REPLACEMENT CHARACTER}"))
 
 
 def _as_task(row: Row[Any]) -> Task:

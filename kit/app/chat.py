@@ -1,0 +1,406 @@
+"""The chat service: answers a user's message, in the three forms of the migration.
+
+Holds what the guide changes, `ChatService._before`, `_option_1` and `_option_2`, to be
+read side by side, and around them what it leaves alone: one message at a time per
+task, the task's status, the sidecar, stopping. Knows no sockets: `emit` is given.
+Model calls, SQL and Convex are in `llm_service`, `reply` and `history`, and
+`convex_chat`.
+
+Mirrors `apps/server/src/agent/chat.ts` of the guide's application. Kept on purpose,
+because this is what the migration is about:
+
+* a chunk is sent once, to whoever is connected: no number, no replay. A client that
+  is away for a second has a hole in its text until the reply ends;
+* SQL is up to a second behind, so the history that such a client fetches does not
+  fill the hole;
+* `stream-complete` is sent before the last write, and again after it: a client that
+  fetches the history at the first one sees a reply that still streams;
+* the whole message is written again each time;
+* a server that is killed leaves its task RUNNING and its reply streaming, in SQL.
+
+Not kept, because it would only be in the way: a stopped reply keeps its text and is
+no longer marked as streaming; stopping a task that is idle does not spoil its next
+reply; a run never cleans up after another one; a message sent again with the same
+`clientMessageId` is not answered twice; errors reach the client as text; a second
+message is refused while one is answered, and not queued.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import assert_never
+
+from kit.agent import Tool
+from kit.app.convex_chat import ConvexChat, ConvexReply
+from kit.app.flags import Mode
+from kit.app.history import History, MessageMetadata, TaskStatus
+from kit.app.llm_service import LLMService, StreamChunk
+from kit.app.reply import WRITE_INTERVAL, Reply
+from kit.app.tasks import Emit, Tasks
+from kit.app.workspace import Workspace
+from kit.errors import DatabaseError, DeploymentError, KitError
+
+__all__ = ["DEFAULT_MODEL", "ChatService", "UserMessage", "get_system_prompt"]
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_MODEL = "claude-opus-5-5"
+
+
+@dataclass(frozen=True, slots=True)
+class UserMessage:
+    """What a user said in a task, to be answered by `model`."""
+
+    task_id: str
+    text: str
+    model: str = DEFAULT_MODEL
+    client_message_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+
+@dataclass(slots=True)
+class _Run:
+    """A message being answered; `in_convex` while Convex streams the reply."""
+
+    answering: asyncio.Task[None] | None = None
+    in_convex: bool = False
+    stop_requested: bool = False
+
+
+def get_system_prompt() -> str:
+    return (
+        "You are a helpful assistant in a chat application. Answer in Markdown. "
+        "Use the tools you are given when they help."
+    )
+
+
+class ChatService:
+    """Answers messages, one at a time per task, in the form that `mode` names."""
+
+    def __init__(
+        self,
+        mode: Mode,
+        *,
+        history: History,
+        tasks: Tasks,
+        llm_service: LLMService,
+        convex: ConvexChat | None,
+        workspace: Workspace,
+        emit: Emit,
+        tools: Mapping[str, Tool] = MappingProxyType({}),
+        write_interval: float = WRITE_INTERVAL,
+        stop_timeout: float = 5.0,
+    ) -> None:
+        """`convex` may be None in mode `before` only."""
+        self.mode = mode
+        self._history = history
+        self._tasks = tasks
+        self._llm_service = llm_service
+        self._optional_convex = convex
+        self._workspace = workspace
+        self._emit = emit
+        self._tool_names = list(tools)
+        self._write_interval = write_interval
+        self._stop_timeout = stop_timeout
+        self._runs: dict[str, _Run] = {}
+
+    # --- the three forms --------------------------------------------------------
+
+    async def _before(self, message: UserMessage) -> TaskStatus:
+        """Before: the reply is streamed over Socket.IO and stored in SQL."""
+        messages = await self._history.messages(message.task_id)
+        async with (
+            self._over_socketio(message) as reply,
+            aclosing(
+                self._llm_service.create_message_stream(
+                    get_system_prompt(), messages, message.model
+                )
+            ) as chunks,
+        ):
+            async for chunk in chunks:
+                await self._emit_stream_chunk(message.task_id, chunk)
+                reply.add(chunk)
+        return "COMPLETED"
+
+    async def _option_1(self, message: UserMessage) -> TaskStatus:
+        """Option 1: Convex is tried first; the Socket.IO loop is the fallback."""
+        logger.info("[CHAT] TESTING Convex streaming for task %s", message.task_id)
+        try:
+            stored = await self._stream_in_convex(message)
+            logger.info(
+                "[CHAT] Convex streaming SUCCESS! MessageId: %s", stored.message_id
+            )
+            await self._copy_to_sql(message, stored)
+            return _status(stored)  # skips the Socket.IO loop below
+        except DeploymentError as error:
+            logger.warning(
+                "[CHAT] Convex streaming failed, falling back to Socket.IO: %s", error
+            )
+
+        messages = await self._history.messages(message.task_id)
+        async with (
+            self._over_socketio(message) as reply,
+            aclosing(
+                self._llm_service.create_message_stream(
+                    get_system_prompt(), messages, message.model
+                )
+            ) as chunks,
+        ):
+            async for chunk in chunks:
+                await self._emit_stream_chunk(message.task_id, chunk)
+                reply.add(chunk)
+        return "COMPLETED"
+
+    async def _option_2(self, message: UserMessage) -> TaskStatus:
+        """Option 2: Convex streams and stores; nothing of it passes through here."""
+        logger.info("[CHAT] Starting Convex streaming for task %s", message.task_id)
+        stored = await self._stream_in_convex(message)
+        logger.info(
+            "[CHAT] Convex streaming completed for task %s, messageId: %s",
+            message.task_id,
+            stored.message_id,
+        )
+        return _status(stored)
+
+    # --- what the forms share ---------------------------------------------------
+
+    async def _stream_in_convex(self, message: UserMessage) -> ConvexReply:
+        """The guide's call of `streaming:streamChatWithTools`; ends with the reply.
+
+        Raises DeploymentError if no reply was begun, plain KitError if one failed.
+        """
+        run = self._runs.get(message.task_id) or _Run()
+        run.in_convex = True
+        try:
+            stored = await self._convex.stream_chat_with_tools(
+                task_id=message.task_id,
+                prompt=message.text,
+                model=message.model,
+                system_prompt=get_system_prompt(),
+                client_message_id=message.client_message_id,
+                tools=self._tool_names,
+            )
+        except Exception:  # not when cancelled: the reply goes on there
+            run.in_convex = False
+            raise
+        run.in_convex = False
+        return stored
+
+    @asynccontextmanager
+    async def _over_socketio(self, message: UserMessage) -> AsyncIterator[Reply]:
+        """A reply that is streamed from here: its last write, and how clients learn.
+
+        Raises KitError if the reply failed.
+        """
+        reply = Reply(
+            self._history,
+            message.task_id,
+            message.model,
+            interval=self._write_interval,
+        )
+        try:
+            yield reply
+            await reply.finish()
+        except asyncio.CancelledError:
+            await reply.finish("aborted")
+            await self._emit(message.task_id, "stream-complete", None)
+            raise
+        except Exception as error:
+            text = _told(error)
+            failed: StreamChunk = {
+                "type": "error",
+                "error": text,
+                "finishReason": "error",
+            }
+            reply.add(failed)
+            await self._emit(message.task_id, "stream-chunk", failed)
+            await self._emit(message.task_id, "stream-error", {"error": text})
+            await reply.finish()
+            raise
+        await self._emit(message.task_id, "stream-complete", None)
+        if reply.error is not None:
+            raise KitError(reply.error)
+
+    async def _emit_stream_chunk(self, task_id: str, chunk: StreamChunk) -> None:
+        await self._emit(task_id, "stream-chunk", chunk)
+        if chunk["type"] == "complete":
+            await self._emit(task_id, "stream-complete", None)
+
+    async def _copy_to_sql(self, message: UserMessage, stored: ConvexReply) -> None:
+        """Keep SQL whole while Option 1 may still fall back, or be rolled back."""
+        metadata: MessageMetadata = {
+            "isStreaming": False,
+            "parts": [{"type": "text", "text": stored.text}],
+            "finishReason": stored.finish_reason,
+        }
+        if stored.usage is not None:
+            metadata["usage"] = stored.usage
+        try:
+            await self._history.add_message(
+                message.task_id,
+                "assistant",
+                stored.text,
+                llm_model=message.model,
+                metadata=metadata,
+                message_id=stored.message_id,
+            )
+        except DatabaseError as error:
+            logger.warning("[CHAT] Task %s: %s", message.task_id, error)
+
+    # --- around the forms -------------------------------------------------------
+
+    def submit(self, message: UserMessage) -> None:
+        """Begin to answer a message in the background; what happens is emitted.
+
+        Raises KitError if the task's last message is still being answered.
+        """
+        if message.task_id in self._runs:
+            raise KitError(
+                "The last message of this task is still being answered. "
+                "Stop it (stop-stream) or wait for its end, then send this one again."
+            )
+        run = self._runs[message.task_id] = _Run()
+        run.answering = asyncio.create_task(self._run(message))
+
+    async def _run(self, message: UserMessage) -> None:
+        try:
+            await self.process_message(message)
+        finally:
+            del self._runs[message.task_id]
+
+    async def process_message(self, message: UserMessage) -> None:
+        """Answer one message, from status RUNNING to the status that it ends with.
+
+        Failures are emitted (`task-status-updated` FAILED, `message-error`) and not
+        raised. Cancelling stops a reply that is streamed from here, keeps its text
+        and ends in STOPPED; a reply that Convex streams goes on there.
+        """
+        task_id = message.task_id
+        if self.mode != "option-2" and not await self._save_user_message(message):
+            return
+        await self._tasks.set_status(task_id, "RUNNING")
+        sidecar = asyncio.create_task(self._workspace.run_turn(task_id, message.text))
+        try:
+            status, error = await self._answer(message)
+            await asyncio.wait({sidecar})
+        except asyncio.CancelledError:
+            await self._cancelled(task_id)
+            raise
+        finally:
+            sidecar.cancel()
+        await self._tasks.set_status(task_id, status, error)
+        if error is not None:
+            await self._emit(task_id, "message-error", {"error": error})
+
+    async def _answer(self, message: UserMessage) -> tuple[TaskStatus, str | None]:
+        """Run the form that the mode names: the task's new status, and what failed."""
+        try:
+            match self.mode:
+                case "before":
+                    return await self._before(message), None
+                case "option-1":
+                    return await self._option_1(message), None
+                case "option-2":
+                    return await self._option_2(message), None
+                case _:
+                    assert_never(self.mode)
+        except KitError as error:
+            logger.warning("[CHAT] Task %s failed: %s", message.task_id, error)
+            return "FAILED", _told(error)
+        except Exception as error:
+            logger.exception("[CHAT] Task %s failed", message.task_id)
+            return "FAILED", _told(error)
+
+    async def _cancelled(self, task_id: str) -> None:
+        run = self._runs.get(task_id)
+        if run is not None and run.in_convex and not run.stop_requested:
+            logger.info("[CHAT] The reply of task %s goes on in Convex", task_id)
+        else:
+            await self._tasks.set_status(task_id, "STOPPED")
+
+    async def _save_user_message(self, message: UserMessage) -> bool:
+        """Whether the message is new and stored; if not, the client is told."""
+        try:
+            stored = await self._history.add_message(
+                message.task_id,
+                "user",
+                message.text,
+                llm_model=message.model,
+                client_message_id=message.client_message_id,
+            )
+        except DatabaseError as error:
+            logger.warning("[CHAT] Task %s: %s", message.task_id, error)
+            why = f"The message was not accepted. {error}"
+        else:
+            if stored is not None:
+                return True
+            why = (
+                "This message was accepted before "
+                f"(clientMessageId {message.client_message_id}); its reply is in the "
+                "chat history. A new message needs a new clientMessageId."
+            )
+        await self._emit(message.task_id, "message-error", {"error": why})
+        return False
+
+    # --- stopping ---------------------------------------------------------------
+
+    async def stop(self, task_id: str) -> None:
+        """Stop the task's reply; returns when it has ended and its text is kept.
+
+        A reply that Convex streams is stopped there, whoever began it; if it does not
+        end within the stop timeout, it is no longer waited for. Without any reply,
+        only a status RUNNING that a killed server left behind is corrected. Raises
+        DeploymentError when Convex cannot be told.
+        """
+        run = self._runs.get(task_id)
+        if run is None or run.answering is None:
+            await self._stop_idle(task_id)
+            return
+        run.stop_requested = True
+        deadline = time.monotonic() + self._stop_timeout
+        while run.in_convex and time.monotonic() < deadline:
+            # Again and again: a stop that comes before the stream is begun finds
+            # nothing to stop.
+            await self._convex.stop_task(task_id)
+            done, _ = await asyncio.wait({run.answering}, timeout=0.5)
+            if done:
+                return
+        run.answering.cancel()
+        await asyncio.wait({run.answering})
+
+    async def _stop_idle(self, task_id: str) -> None:
+        if self.mode != "before":
+            await self._convex.stop_task(task_id)
+        task = await self._tasks.find(task_id)
+        if task is not None and task["status"] == "RUNNING":
+            await self._tasks.set_status(task_id, "STOPPED")
+
+    async def close(self) -> None:
+        """Stop all replies that are streamed from here; their text is kept."""
+        answering = {run.answering for run in self._runs.values() if run.answering}
+        for task in answering:
+            task.cancel()
+        if answering:
+            await asyncio.wait(answering)
+
+    @property
+    def _convex(self) -> ConvexChat:
+        assert self._optional_convex is not None, f"mode {self.mode} needs Convex"
+        return self._optional_convex
+
+
+def _status(stored: ConvexReply) -> TaskStatus:
+    return "STOPPED" if stored.status == "stopped" else "COMPLETED"
+
+
+def _told(error: Exception) -> str:
+    """What clients are told: the kit's own errors, nothing of unforeseen ones."""
+    if isinstance(error, KitError):
+        return str(error)
+    return "The server failed while it answered. Its log says why."
