@@ -22,7 +22,7 @@ import httpx2
 
 from kit.llm.chunks import ChunkWriter, number_of, text_of, usage
 from kit.llm.failures import Failures
-from kit.llm.route import ProviderName, Route
+from kit.llm.providers import ProviderName, Route
 from kit.llm.step import DEFAULT_RETRY, EventStream, ModelCall, Retry
 from kit.llm.transport import NO_KEY, http_client, quiet_loggers, timeouts
 from kit.llm.wire import ToolResult, ToolSpec, Turn, spoken_turns, well_formed

@@ -21,7 +21,7 @@ from typing import Any, Protocol, assert_never
 import httpx2
 
 from kit.errors import LLMError, LLMErrorKind
-from kit.llm.route import PROVIDERS, Route
+from kit.llm.providers import PROVIDERS, Route
 from kit.llm.secret import redact
 
 __all__ = ["LONGEST_WAIT", "Failures", "SdkErrors"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import httpx2
 import openai
 
-from kit.llm.route import Route
+from kit.llm.providers import Route
 from kit.llm.transport import NO_KEY, http_client, quiet_loggers, timeouts
 
 __all__ = ["openai_client"]

@@ -19,7 +19,7 @@ import openai
 from kit.llm.chunks import ChunkWriter, number_of, text_of, usage
 from kit.llm.failures import Failures
 from kit.llm.openai_sdk import openai_client
-from kit.llm.route import ProviderName, Route
+from kit.llm.providers import ProviderName, Route
 from kit.llm.step import DEFAULT_RETRY, EventStream, ModelCall, Retry
 from kit.llm.wire import ToolResult, ToolSpec, Turn, spoken_turns, well_formed
 from kit.parts import Chunk, FinishReason, Usage

@@ -29,83 +29,30 @@ import importlib
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, assert_never
+from typing import assert_never
 from urllib.parse import urlsplit
 
 from kit.errors import ConfigError, LLMError
+from kit.llm.providers import (
+    DEFAULT_READ_TIMEOUT,
+    PROVIDERS,
+    ProviderName,
+    Route,
+    WireName,
+)
 from kit.llm.secret import PLACEHOLDER_KEY, Secret
-
-if TYPE_CHECKING:
-    from kit.llm.wire import Wire
+from kit.llm.wire import Wire
 
 __all__ = [
     "DEFAULT_READ_TIMEOUT",
     "PROVIDERS",
     "ProviderName",
-    "ProviderSettings",
     "Route",
     "WireName",
     "load_sdk",
     "open_wire",
     "route",
 ]
-
-ProviderName = Literal["openrouter", "anthropic", "openai"]
-WireName = Literal["chat-completions", "anthropic-messages", "responses"]
-
-DEFAULT_READ_TIMEOUT = 60.0
-
-
-@dataclass(frozen=True)
-class ProviderSettings:
-    """What differs between providers, besides their wire formats."""
-
-    wire: WireName
-    base_url: str
-    key_variable: str
-    base_url_variable: str
-    scripted_path: str  # where the scripted provider serves this provider's wire
-
-
-# In the order in which keys are looked for.
-PROVIDERS: Mapping[ProviderName, ProviderSettings] = {
-    "openrouter": ProviderSettings(
-        wire="chat-completions",
-        base_url="https://openrouter.ai/api/v1",
-        key_variable="OPENROUTER_API_KEY",
-        base_url_variable="KIT_OPENROUTER_BASE_URL",
-        scripted_path="/openrouter/api/v1",
-    ),
-    "anthropic": ProviderSettings(
-        wire="anthropic-messages",
-        base_url="https://api.anthropic.com",
-        key_variable="ANTHROPIC_API_KEY",
-        base_url_variable="KIT_ANTHROPIC_BASE_URL",
-        scripted_path="/anthropic",
-    ),
-    # Responses, not Chat Completions: api.openai.com refuses function tools for
-    # reasoning models there.
-    "openai": ProviderSettings(
-        wire="responses",
-        base_url="https://api.openai.com/v1",
-        key_variable="OPENAI_API_KEY",
-        base_url_variable="KIT_OPENAI_BASE_URL",
-        scripted_path="/openai/v1",
-    ),
-}
-
-
-@dataclass(frozen=True)
-class Route:
-    """Where one reply comes from. Its repr shows no key; it cannot be pickled."""
-
-    provider: ProviderName
-    wire: WireName
-    model: str  # as this provider spells it
-    api_key: Secret
-    base_url: str
-    read_timeout: float = DEFAULT_READ_TIMEOUT  # seconds
 
 
 def route(
@@ -121,10 +68,7 @@ def route(
     """
     model = _checked_name(model)
     read_timeout = _read_timeout(env)
-    given = {
-        name: _key(api_keys.get(name), name, "the key given with the message")
-        for name in PROVIDERS
-    }
+    given = {name: (api_keys.get(name) or "").strip() for name in PROVIDERS}
     scripted_url = env.get("KIT_SCRIPTED_URL", "").strip()
     if scripted_url:
         base_url = _checked_url("KIT_SCRIPTED_URL", scripted_url)
@@ -137,16 +81,14 @@ def route(
             provider=_home(model),
         )
     from_env = {
-        name: _key(env.get(settings.key_variable), name, settings.key_variable)
+        name: env.get(settings.key_variable, "").strip()
         for name, settings in PROVIDERS.items()
     }
     for keys in (given, from_env):
-        chosen = _first_that_serves(model, keys)
-        if chosen is not None:
-            provider, spelled, key = chosen
-            return _route(
-                provider, spelled, key, _base_url(provider, env), read_timeout
-            )
+        provider = _first_that_serves(model, keys)
+        if provider is not None:
+            base_url = _base_url(provider, env)
+            return _route(provider, model, keys[provider], base_url, read_timeout)
     raise _no_key(model)
 
 
@@ -193,40 +135,35 @@ def load_sdk(wire: WireName) -> None:
 
 
 def _first_that_serves(
-    model: str, keys: Mapping[ProviderName, Secret | None]
-) -> tuple[ProviderName, str, Secret] | None:
+    model: str, keys: Mapping[ProviderName, str]
+) -> ProviderName | None:
     for provider in PROVIDERS:
-        key = keys[provider]
-        spelled = _spelling(provider, model)
-        if key is not None and spelled is not None:
-            return provider, spelled, key
+        if keys[provider] and _spelling(provider, model) is not None:
+            return provider
     return None
 
 
 def _scripted_route(
-    model: str,
-    given: Mapping[ProviderName, Secret | None],
-    base_url: str,
-    read_timeout: float,
+    model: str, given: Mapping[ProviderName, str], base_url: str, read_timeout: float
 ) -> Route:
-    chosen = _first_that_serves(model, given)
-    if chosen is None:
-        provider = _home(model)
-        chosen = (
-            provider,
-            _spelling(provider, model) or model,
-            Secret(PLACEHOLDER_KEY),
-        )
-    provider, spelled, key = chosen
+    provider = _first_that_serves(model, given)
+    key = given[provider] if provider else PLACEHOLDER_KEY
+    provider = provider or _home(model)
     base_url += PROVIDERS[provider].scripted_path
-    return _route(provider, spelled, key, base_url, read_timeout)
+    return _route(provider, model, key, base_url, read_timeout)
 
 
 def _route(
-    provider: ProviderName, model: str, key: Secret, base_url: str, read_timeout: float
+    provider: ProviderName, model: str, key: str, base_url: str, read_timeout: float
 ) -> Route:
-    wire = PROVIDERS[provider].wire
-    return Route(provider, wire, model, key, base_url, read_timeout)
+    return Route(
+        provider=provider,
+        wire=PROVIDERS[provider].wire,
+        model=_spelling(provider, model) or model,
+        api_key=_checked_key(key, provider),
+        base_url=base_url,
+        read_timeout=read_timeout,
+    )
 
 
 def _no_key(model: str) -> LLMError:
@@ -325,19 +262,17 @@ def _checked_name(model: str) -> str:
     return name
 
 
-def _key(value: str | None, provider: ProviderName, source: str) -> Secret | None:
-    value = (value or "").strip()
-    if not value:
-        return None
+def _checked_key(key: str, provider: ProviderName) -> Secret:
     # A header could not carry it, and the error of the HTTP library would show it.
-    if not value.isascii() or not value.isprintable() or " " in value:
+    if not key.isascii() or not key.isprintable() or " " in key:
         raise LLMError(
             "auth",
-            f"{source} is not a key: it holds spaces, line breaks or characters "
-            "that keys do not have. Copy it again.",
+            f"the {provider} key holds spaces, line breaks or characters that keys do "
+            f"not have. Copy it again ({PROVIDERS[provider].key_variable}, or the key "
+            "given with the message).",
             provider=provider,
         )
-    return Secret(value)
+    return Secret(key)
 
 
 def _base_url(provider: ProviderName, env: Mapping[str, str]) -> str:

@@ -13,7 +13,7 @@ import logging
 
 import httpx2
 
-from kit.llm.route import Route
+from kit.llm.providers import Route
 
 __all__ = ["NO_KEY", "http_client", "quiet_loggers", "timeouts"]
 

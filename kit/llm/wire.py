@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from kit.llm.route import ProviderName
+from kit.llm.providers import ProviderName
 from kit.parts import Chunk
 
 __all__ = [

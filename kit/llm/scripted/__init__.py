@@ -5,7 +5,7 @@ Completions (in OpenRouter's dialect) with their full event sequences, so that t
 real SDKs talk to it. The same request always gets the same reply, token by token at
 a set pace. Run it with `python -m kit.llm.scripted --port 0 --pace 50`.
 
-Routes, below the paths that `kit.llm.route.PROVIDERS` names:
+Routes, below the paths that `kit.llm.providers.PROVIDERS` names:
 
 | | |
 |---|---|

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Literal, assert_never
 
-from kit.llm.route import ProviderName
+from kit.llm.providers import ProviderName
 from kit.llm.scripted.formats import (
     Frame,
     Refused,

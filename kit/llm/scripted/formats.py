@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Protocol
 
 import msgspec
 
-from kit.llm.route import ProviderName
+from kit.llm.providers import ProviderName
 from kit.llm.scripted.reply import Ask, Reply
 
 __all__ = [

@@ -22,7 +22,7 @@ from collections import deque
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from kit.llm.route import ProviderName
+from kit.llm.providers import ProviderName
 
 __all__ = ["Entry", "Journal"]
 

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from kit.llm.route import ProviderName
+from kit.llm.providers import ProviderName
 
 __all__ = ["BadModelName", "Fault", "Scenario", "Shape", "parse_model"]
 

@@ -18,7 +18,7 @@ import msgspec
 from aiohttp import web
 
 from kit.errors import KitError
-from kit.llm.route import PROVIDERS
+from kit.llm.providers import PROVIDERS
 from kit.llm.scripted.anthropic_messages import AnthropicMessages, model_card
 from kit.llm.scripted.chat_completions import ChatCompletions
 from kit.llm.scripted.formats import Format, Refused
