@@ -82,9 +82,10 @@ CREATE INDEX session_results_by_age ON session_results (timestamp);
 
 
 class SessionResult(NamedTuple):
-    """What a mutation of a session returned when it was committed."""
+    """What a mutation of a session came to, to be answered again if it is re-sent."""
 
-    timestamp: int
+    session: str
+    request: int
     value_json: str
     log_lines: list[str]
 
@@ -152,14 +153,13 @@ class Database:
     def begin(self) -> None:
         """Start a transaction; ends with `commit` or `rollback`."""
         self._failure = None
-        self._execute("BEGIN IMMEDIATE")
+        self._execute("BEGIN")
 
-    def commit(self, result: tuple[str, int, str, list[str]] | None = None) -> int:
+    def commit(self, result: SessionResult | None = None) -> int:
         """Store the transaction under the next timestamp, and return that.
 
-        `result`: session, request, value and log lines, for `session_result`. Raises
-        DatabaseError, with everything undone, if it cannot be stored or a statement
-        before has failed.
+        Raises DatabaseError, with everything undone, if it cannot be stored or a
+        statement before has failed.
         """
         timestamp = max(self._timestamp + 1, int(self._now() * 1e9))
         try:
@@ -167,7 +167,7 @@ class Database:
                 raise self._failure
             self._execute("UPDATE clock SET timestamp = ?", timestamp)
             if result is not None:
-                self._save_result(timestamp, *result)
+                self._save_result(timestamp, result)
             self._execute("COMMIT")
         except BaseException:
             self.rollback()
@@ -319,8 +319,10 @@ class Database:
 
     # --- session results ------------------------------------------------------
 
-    def session_result(self, session: str, request: int) -> SessionResult | None:
-        """What this request of this session came to, if it was committed lately."""
+    def session_result(
+        self, session: str, request: int
+    ) -> tuple[int, SessionResult] | None:
+        """Timestamp and result of a request of a session that was committed lately."""
         found = self._fetch(
             self._execute(
                 "SELECT timestamp, value, log_lines FROM session_results "
@@ -331,18 +333,17 @@ class Database:
         )
         if found is None:
             return None
-        return SessionResult(found[0], found[1], json.loads(found[2]))
+        timestamp, value, lines = found
+        return timestamp, SessionResult(session, request, value, json.loads(lines))
 
-    def _save_result(
-        self, timestamp: int, session: str, request: int, value: str, lines: list[str]
-    ) -> None:
+    def _save_result(self, timestamp: int, result: SessionResult) -> None:
         self._execute(
             "INSERT INTO session_results VALUES (?, ?, ?, ?, ?)",
-            session,
-            request,
+            result.session,
+            result.request,
             timestamp,
-            value,
-            json.dumps(lines),
+            result.value_json,
+            json.dumps(result.log_lines),
         )
         self._results_saved += 1
         if self._results_saved % RESULTS_BETWEEN_PRUNINGS == 0:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from kit.deployment.database import Database
+from kit.deployment.database import Database, SessionResult
 from kit.deployment.documents import (
     check_document,
     document_of,
@@ -29,7 +29,14 @@ from kit.deployment.index_keys import Interval, after, encode_value, point
 from kit.deployment.read_sets import ReadSet, WriteSet
 from kit.deployment.schema_change import Row
 from kit.deployment.tables import CATALOG_INDEX, Index, Table
-from kit.values import JsonValue, ValidationFailed, Value, decode_trusted, format_bytes
+from kit.values import (
+    JsonValue,
+    ValidationFailed,
+    Value,
+    decode_trusted,
+    format_bytes,
+    size_of,
+)
 
 __all__ = ["Transaction"]
 
@@ -38,6 +45,8 @@ MAX_BYTES_READ = 16 * 1024 * 1024
 MAX_INTERVALS_READ = 4096
 MAX_DOCUMENTS_WRITTEN = 16_000
 MAX_BYTES_WRITTEN = 16 * 1024 * 1024
+MAX_SCHEDULED = 1000
+MAX_BYTES_SCHEDULED = 16 * 1024 * 1024
 
 _READ_LESS = (
     "Consider using smaller limits in your queries, paginating your queries, or using "
@@ -54,16 +63,18 @@ class _Stored(NamedTuple):
 
 
 class Transaction:
-    """Reads and writes for one function; unusable once it was closed.
+    """Reads and writes for one function, from construction to `commit` or `end`.
 
-    The caller begins and ends SQLite's transaction around it if anything is to be
-    written. `now` is in seconds since the epoch.
+    `now` is in seconds since the epoch. Unusable afterwards: a further read or write
+    raises UsageError.
     """
 
     def __init__(self, database: Database, now: float) -> None:
         self.now = now
         self.due: list[float] = []
         """When the functions scheduled by this transaction are due, in ms."""
+        self.committed: int | None = None
+        """The timestamp under which this was stored, once it was."""
         self._database = database
         self._catalog = database.catalog
         self._open = True
@@ -71,6 +82,8 @@ class Transaction:
         self._writes: list[tuple[int, bytes]] = []
         self._documents_read = self._bytes_read = 0
         self._documents_written = self._bytes_written = 0
+        self._scheduled_bytes = 0
+        database.begin()
 
     @property
     def read_set(self) -> ReadSet:
@@ -83,13 +96,23 @@ class Transaction:
             written.setdefault(index_id, []).append(key)
         return written
 
-    @property
-    def has_written(self) -> bool:
-        return bool(self._writes)
+    def commit(self, result: SessionResult | None = None) -> int:
+        """Store what was written, and what a session's mutation came to.
 
-    def close(self) -> None:
-        """Every further use raises UsageError."""
+        Returns the new timestamp; that of the latest commit if there was nothing to
+        store. Raises DatabaseError, with everything undone.
+        """
         self._open = False
+        if not self._writes and result is None:
+            self.end()
+            return self._database.timestamp
+        self.committed = self._database.commit(result)
+        return self.committed
+
+    def end(self) -> None:
+        """Undo everything unless it was committed."""
+        self._open = False
+        self._database.rollback()
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
@@ -258,6 +281,21 @@ class Transaction:
         entries = table.entries(decode_trusted(row.text), internal_id)
         self._database.delete(row.number, entries)
         self._writes += entries
+
+    def count_schedule(self, due_ms: float, args: Value) -> None:
+        """Note a function that is scheduled. Raises UsageError above the limits."""
+        self.due.append(due_ms)
+        self._scheduled_bytes += size_of(args)
+        if len(self.due) > MAX_SCHEDULED:
+            raise UsageError(
+                "Too many functions scheduled by this mutation "
+                f"(limit: {MAX_SCHEDULED})"
+            )
+        if self._scheduled_bytes > MAX_BYTES_SCHEDULED:
+            raise UsageError(
+                "Too large total size of the arguments of scheduled functions from "
+                f"this mutation (limit: {MAX_BYTES_SCHEDULED} bytes)"
+            )
 
     def _require(self, text_id: str, method: str, verb: str) -> _Stored:
         stored = self._find(text_id, method)
