@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, assert_never
 
-from kit.parts import Chunk, FinishStep, ReasoningEnd, Usage, result_id
+from kit.parts import Chunk, FinishStep, ReasoningEnd, result_id
 
-__all__ = ["Call", "Ids", "StepChunks", "add_usage"]
+__all__ = ["Call", "Ids", "StepChunks"]
 
 MAX_ID_LENGTH = 200
 
@@ -263,23 +263,3 @@ def _arguments(text: str, max_length: int) -> tuple[dict[str, Any], str | None]:
     if not isinstance(value, dict):
         return {}, "the arguments are not a JSON object"
     return value, None
-
-
-def add_usage(total: Usage | None, usage: Usage | None) -> Usage | None:
-    """The sum of two usages, where None and absent fields are unknown.
-
-    A field that only one of them has is taken from it, so a sum is a lower bound.
-    """
-    if total is None or usage is None:
-        return total or usage
-    summed: Usage = {
-        "promptTokens": total["promptTokens"] + usage["promptTokens"],
-        "completionTokens": total["completionTokens"] + usage["completionTokens"],
-        "totalTokens": total["totalTokens"] + usage["totalTokens"],
-    }
-    optional: tuple[Literal["cachedTokens", "reasoningTokens", "cost"], ...]
-    optional = ("cachedTokens", "reasoningTokens", "cost")
-    for name in optional:
-        if name in total or name in usage:
-            summed[name] = total.get(name, 0.0) + usage.get(name, 0.0)
-    return summed

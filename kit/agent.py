@@ -21,10 +21,10 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from kit._steps import Call, Ids, StepChunks, add_usage
+from kit._steps import Call, Ids, StepChunks
 from kit.errors import LLMError
 from kit.llm.wire import Conversation, ToolResult, ToolSpec
-from kit.parts import Chunk, FinishReason, Usage
+from kit.parts import Chunk, FinishReason, Usage, add_usage
 
 __all__ = ["Tool", "stream_reply"]
 

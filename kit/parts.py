@@ -59,6 +59,7 @@ __all__ = [
     "ToolOutputError",
     "ToolResultPart",
     "Usage",
+    "add_usage",
     "delta_fields",
     "fold",
     "merge_chunks",
@@ -248,6 +249,26 @@ ChunkType = Literal[
     "finish",
 ]
 CHUNK_TYPES: frozenset[str] = frozenset(get_args(ChunkType))
+
+
+def add_usage(total: Usage | None, usage: Usage | None) -> Usage | None:
+    """The sum of two usages, where None and absent fields are unknown.
+
+    A field that only one of them has is taken from it, so a sum is a lower bound.
+    """
+    if total is None or usage is None:
+        return total or usage
+    summed: Usage = {
+        "promptTokens": total["promptTokens"] + usage["promptTokens"],
+        "completionTokens": total["completionTokens"] + usage["completionTokens"],
+        "totalTokens": total["totalTokens"] + usage["totalTokens"],
+    }
+    optional: tuple[Literal["cachedTokens", "reasoningTokens", "cost"], ...]
+    optional = ("cachedTokens", "reasoningTokens", "cost")
+    for name in optional:
+        if name in total or name in usage:
+            summed[name] = total.get(name, 0.0) + usage.get(name, 0.0)
+    return summed
 
 
 # --- parts ----------------------------------------------------------------------

@@ -1,0 +1,65 @@
+"""Messages: what a viewer of a task lists.
+
+A reply appears when it begins, changes when somebody stops it, and once more, with its
+parts, when it has ended: never while it is being written. What it grows by is in
+`streaming:read`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kit.convex._errors import whole_number
+from kit.convex._messages import newest
+from kit.convex._streams import find_by_client_id
+from kit.convex.schema import message_fields, message_status
+from kit.deployment.functions import query
+from kit.values import v
+
+MAX_LISTED = 200
+
+message = v.object(
+    {"_id": v.id("chatMessages"), "_creationTime": v.number(), **message_fields}
+)
+
+
+@query(
+    args={"taskId": v.id("tasks"), "limit": v.optional(v.number())},
+    returns=v.array(message),
+)
+async def byTask(ctx: Any, args: dict[str, Any]) -> Any:
+    """The newest `limit` (50) messages of a task, in order.
+
+    Fewer, if together they would be larger than 8 MiB. A row whose status is
+    `streaming` or `stopping` has no parts yet: they are in the stream's deltas.
+    """
+    limit = whole_number(args.get("limit", 50), "limit", 1, MAX_LISTED)
+    return await newest(ctx, args["taskId"], limit)
+
+
+@query(
+    args={"taskId": v.id("tasks"), "clientMessageId": v.string()},
+    returns=v.union(
+        v.null(),
+        v.object(
+            {
+                "promptMessageId": v.id("chatMessages"),
+                "messageId": v.id("chatMessages"),
+                "streamId": v.id("streams"),
+                "status": message_status,
+            }
+        ),
+    ),
+)
+async def byClientMessageId(ctx: Any, args: dict[str, Any]) -> Any:
+    """What was begun for a message, by the id that its sender gave it; or null."""
+    known = await find_by_client_id(ctx, args["taskId"], args["clientMessageId"])
+    if known is None:
+        return None
+    prompt, reply = known
+    return {
+        "promptMessageId": prompt["_id"],
+        "messageId": reply["_id"],
+        "streamId": reply["streamId"],
+        "status": reply["status"],
+    }

@@ -1,0 +1,393 @@
+"""Streaming a reply: ask for one, follow it, stop it; and what its producer calls.
+
+For clients: `streamChatWithTools`, `send`, `read`, `catchUp`, `cancelStream`,
+`stopTask`. All else is internal: only actions and the scheduler reach it.
+
+A viewer lists `messages:byTask`. For a row that is `streaming`, it makes one `catchUp`
+call from 0, then subscribes to the page of `read` that holds the next seq, moves on to
+the next page when that one is full, and ignores what it has seen. When the row is
+final, the row has the parts.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kit.convex import _streams
+from kit.convex._errors import refusal, whole_number
+from kit.convex._generate import Job, follow, produce
+from kit.convex._messages import history_before, result_of
+from kit.convex._requests import checked_request
+from kit.convex._settings import lease_ms
+from kit.convex._streams import Ending
+from kit.convex.crons import end_sweeping, is_current, keep_sweeping
+from kit.convex.schema import (
+    chunk,
+    finish_reason,
+    message_status,
+    outcome,
+    usage,
+)
+from kit.deployment.functions import (
+    action,
+    internal_action,
+    internal_mutation,
+    internal_query,
+    mutation,
+    query,
+)
+from kit.values import v
+
+PAGE = 4
+"""Deltas on a page. Aligned, so that all viewers of a stream share the same pages."""
+
+begun = v.object(
+    {
+        "promptMessageId": v.id("chatMessages"),
+        "messageId": v.id("chatMessages"),
+        "streamId": v.id("streams"),
+        "epoch": v.number(),
+        "status": message_status,
+        "reused": v.boolean(),
+    }
+)
+append_reply = v.object(
+    {
+        "status": v.union(
+            v.literal("ok"),
+            v.literal("closed"),
+            v.literal("fenced"),
+            v.literal("gap"),
+            v.literal("full"),
+        ),
+        "stop": v.boolean(),
+        "nextSeq": v.number(),
+    }
+)
+delta = v.object({"seq": v.number(), "chunks": v.array(chunk)})
+result_fields = {
+    "status": message_status,
+    "text": v.string(),
+    "toolCallIds": v.array(v.string()),
+    "usage": v.union(usage, v.null()),
+    "finishReason": v.union(finish_reason, v.null()),
+    "error": v.union(v.string(), v.null()),
+}
+
+
+# --- asking for a reply -----------------------------------------------------------
+
+
+@action(
+    args=v.any(),  # checked by hand, so that no error shows a key
+    returns=v.object(
+        {
+            "success": v.boolean(),
+            "messageId": v.id("chatMessages"),
+            "promptMessageId": v.id("chatMessages"),
+            "streamId": v.id("streams"),
+            "reused": v.boolean(),
+            **result_fields,
+        }
+    ),
+)
+async def streamChatWithTools(ctx: Any, args: dict[str, Any]) -> Any:
+    """Answer a prompt, and return when the reply has ended.
+
+    Arguments: `taskId`, `prompt`, `model`, `systemPrompt?`, `llmModel?` (the name to
+    show), `apiKeys?` (`openrouter`, `anthropic`, `openai`), `clientMessageId?`,
+    `tools?` (names of built-in tools; none if absent).
+
+    Called again with the same `clientMessageId`, it starts nothing: it follows the
+    first reply to its end and returns that, `reused`.
+
+    `success` is false when the message has failed: `error` says why, as a key that the
+    provider refuses; text that came before is kept. A reply that somebody stopped is a
+    success with status `stopped`. Nothing was begun, and a ConvexError thrown, when the
+    arguments cannot be used, the task does not exist, or its last reply is still being
+    written (`StreamActive`).
+    """
+    request, api_keys = checked_request(args, takes_keys=True)
+    started = await ctx.run_mutation("streaming:begin", _beginning(request))
+    message_id = started["messageId"]
+    if not started["reused"]:
+        await produce(
+            ctx,
+            Job(
+                started["streamId"],
+                message_id,
+                int(started["epoch"]),
+                request["model"],
+                request.get("systemPrompt"),
+                tuple(request.get("tools", ())),
+                api_keys,
+            ),
+        )
+    result = await follow(ctx, message_id)
+    return {
+        "success": result["status"] != "failed",
+        "messageId": message_id,
+        "promptMessageId": started["promptMessageId"],
+        "streamId": started["streamId"],
+        "reused": started["reused"],
+        **result,
+    }
+
+
+@mutation(args=v.any(), returns=begun)
+async def send(ctx: Any, args: dict[str, Any]) -> Any:
+    """Begin a reply and schedule its generation; returns at once.
+
+    Takes what streamChatWithTools takes, without `apiKeys`: the keys are the
+    deployment's own. The reply does not depend on the caller's staying connected.
+    """
+    request, _ = checked_request(args, takes_keys=False)
+    started = await _streams.begin(ctx, _beginning(request))
+    if not started["reused"]:
+        job = {
+            "streamId": started["streamId"],
+            "messageId": started["messageId"],
+            "epoch": started["epoch"],
+            "model": request["model"],
+            "tools": request.get("tools", []),
+        }
+        if "systemPrompt" in request:
+            job["systemPrompt"] = request["systemPrompt"]
+        await ctx.scheduler.run_after(0, "streaming:generate", job)
+    return started
+
+
+def _beginning(request: dict[str, Any]) -> dict[str, Any]:
+    names = ("taskId", "prompt", "model", "llmModel", "clientMessageId")
+    fields = {name: request[name] for name in names if name in request}
+    return fields | {"leaseMs": lease_ms()}
+
+
+# --- following it -----------------------------------------------------------------
+
+
+@query(
+    args={"streamId": v.id("streams"), "page": v.number()},
+    returns=v.object({"deltas": v.array(delta)}),
+)
+async def read(ctx: Any, args: dict[str, Any]) -> Any:
+    """One page of a stream: four deltas, from seq 4 * page on, as far as they exist.
+
+    Deltas are deleted an hour after the reply has ended.
+    """
+    page = whole_number(args["page"], "page", 0, _streams.MAX_LOG_DELTAS)
+    first = page * PAGE
+    return {"deltas": await _streams.deltas(ctx, args["streamId"], first, PAGE)}
+
+
+@query(
+    args={"streamId": v.id("streams"), "from": v.number()},
+    returns=v.object(
+        {"deltas": v.array(delta), "nextSeq": v.number(), "more": v.boolean()}
+    ),
+)
+async def catchUp(ctx: Any, args: dict[str, Any]) -> Any:
+    """The deltas from seq `from` on, up to about a mebibyte.
+
+    Call it again from `nextSeq` while `more`. Not to be subscribed to: it would send
+    all again with each append.
+    """
+    first = whole_number(args["from"], "from", 0, _streams.MAX_LOG_DELTAS)
+    deltas, more = await _streams.catch_up(ctx, args["streamId"], first)
+    next_seq = deltas[-1]["seq"] + 1 if deltas else first
+    return {"deltas": deltas, "nextSeq": next_seq, "more": more}
+
+
+# --- stopping it ------------------------------------------------------------------
+
+
+@mutation(
+    args={"messageId": v.id("chatMessages")},
+    returns=v.object({"stopping": v.boolean(), "status": message_status}),
+)
+async def cancelStream(ctx: Any, args: dict[str, Any]) -> Any:
+    """Stop the reply that is this message; `stopping` is false if it had ended."""
+    message = await ctx.db.get(args["messageId"])
+    if message is None:
+        raise refusal("NotFound", f"There is no message {args['messageId']}.")
+    if "streamId" not in message:
+        return {"stopping": False, "status": message["status"]}
+    stopping = await _streams.request_stop(ctx, await ctx.db.get(message["streamId"]))
+    return {
+        "stopping": stopping,
+        "status": "stopping" if stopping else message["status"],
+    }
+
+
+@mutation(
+    args={"taskId": v.id("tasks")},
+    returns=v.object({"messageIds": v.array(v.id("chatMessages"))}),
+)
+async def stopTask(ctx: Any, args: dict[str, Any]) -> Any:
+    """Stop what is being written in a task; the messages that are now stopping."""
+    if await ctx.db.get(args["taskId"]) is None:
+        raise refusal("NotFound", f"There is no task {args['taskId']}.")
+    live = await _streams.live_streams(ctx, args["taskId"])
+    for stream in live:
+        await _streams.request_stop(ctx, stream)
+    return {"messageIds": [stream["messageId"] for stream in live]}
+
+
+# --- what a producer calls --------------------------------------------------------
+
+
+@internal_mutation(
+    args={
+        "taskId": v.id("tasks"),
+        "prompt": v.string(),
+        "model": v.string(),
+        "llmModel": v.optional(v.string()),
+        "clientMessageId": v.optional(v.string()),
+        "leaseMs": v.number(),
+    },
+    returns=begun,
+)
+async def begin(ctx: Any, args: dict[str, Any]) -> Any:
+    """Store the prompt and an empty reply, and open its stream; or find them again."""
+    return await _streams.begin(ctx, args)
+
+
+@internal_mutation(
+    args={
+        "streamId": v.id("streams"),
+        "epoch": v.number(),
+        "seq": v.number(),
+        "chunks": v.array(chunk),
+    },
+    returns=append_reply,
+)
+async def append(ctx: Any, args: dict[str, Any]) -> Any:
+    """Add one delta, exactly once, in order. Every reply says if a stop is wanted."""
+    return await _streams.append(
+        ctx, args["streamId"], args["epoch"], args["seq"], args["chunks"]
+    )
+
+
+@internal_mutation(
+    args={"streamId": v.id("streams"), "epoch": v.number()}, returns=append_reply
+)
+async def heartbeat(ctx: Any, args: dict[str, Any]) -> Any:
+    """Say that the producer lives, though it has nothing to append."""
+    return await _streams.beat(ctx, args["streamId"], args["epoch"])
+
+
+@internal_mutation(
+    args={
+        "streamId": v.id("streams"),
+        "epoch": v.number(),
+        "outcome": outcome,
+        "finishReason": v.optional(finish_reason),
+        "usage": v.optional(usage),
+        "error": v.optional(v.string()),
+        "errorKind": v.optional(v.string()),
+    },
+    returns=append_reply,
+)
+async def finalize(ctx: Any, args: dict[str, Any]) -> Any:
+    """End the reply: parts, status, usage and the task's status in one transaction.
+
+    Safe to repeat: the second time it is `closed`.
+    """
+    ending = Ending(
+        args["outcome"],
+        args.get("finishReason"),
+        usage=args.get("usage"),
+        error=args.get("error"),
+        error_kind=args.get("errorKind", "internal"),
+    )
+    return await _streams.finalize(ctx, args["streamId"], args["epoch"], ending)
+
+
+@internal_query(
+    args={"messageId": v.id("chatMessages")},
+    returns=v.object(
+        {
+            "system": v.string(),
+            "turns": v.array(
+                v.object(
+                    {
+                        "role": v.union(v.literal("user"), v.literal("assistant")),
+                        "text": v.string(),
+                    }
+                )
+            ),
+        }
+    ),
+)
+async def context(ctx: Any, args: dict[str, Any]) -> Any:
+    """What the model is to know before it writes this message."""
+    return await history_before(ctx, args["messageId"])
+
+
+@internal_query(
+    args={"messageId": v.id("chatMessages")}, returns=v.object(result_fields)
+)
+async def result(ctx: Any, args: dict[str, Any]) -> Any:
+    """What the reply came to; only the status says something before its end."""
+    return await result_of(ctx, args["messageId"])
+
+
+@internal_action(
+    args={
+        "streamId": v.id("streams"),
+        "messageId": v.id("chatMessages"),
+        "epoch": v.number(),
+        "model": v.string(),
+        "systemPrompt": v.optional(v.string()),
+        "tools": v.array(v.string()),
+    },
+    returns=v.null(),
+)
+async def generate(ctx: Any, args: dict[str, Any]) -> Any:
+    """Produce a reply that `send` has begun, with the keys of the environment."""
+    await produce(
+        ctx,
+        Job(
+            args["streamId"],
+            args["messageId"],
+            int(args["epoch"]),
+            args["model"],
+            args.get("systemPrompt"),
+            tuple(args["tools"]),
+        ),
+    )
+
+
+# --- what the scheduler calls -----------------------------------------------------
+
+
+@internal_mutation(args={"streamId": v.id("streams")}, returns=v.null())
+async def watchdog(ctx: Any, args: dict[str, Any]) -> Any:
+    """End a reply whose producer is silent for too long, or does not stop."""
+    await _streams.watch(ctx, args["streamId"])
+
+
+@internal_mutation(
+    args={"dueAt": v.optional(v.number())},
+    returns=v.object({"live": v.number(), "overdue": v.number()}),
+)
+async def sweep(ctx: Any, args: dict[str, Any]) -> Any:
+    """Find streams that their watchdog has missed, and set another one on them.
+
+    `dueAt` marks a run that `crons` has scheduled: it schedules the next one.
+    """
+    due = args.get("dueAt")
+    if due is not None and not await is_current(ctx, due):
+        return {"live": 0, "overdue": 0}
+    found = await _streams.sweep(ctx)
+    if due is not None and found["live"]:
+        await keep_sweeping(ctx, after=due)
+    elif due is not None:
+        await end_sweeping(ctx)
+    return found
+
+
+@internal_mutation(args={"streamId": v.id("streams")}, returns=v.null())
+async def deleteDeltas(ctx: Any, args: dict[str, Any]) -> Any:
+    """Delete the log of a reply that has ended; the message has its parts."""
+    await _streams.delete_deltas(ctx, args["streamId"])

@@ -1,0 +1,36 @@
+"""Tasks: one conversation each, with the status of its latest reply."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kit.convex._errors import refusal, whole_number
+from kit.convex.schema import task_fields
+from kit.deployment.functions import mutation, query
+from kit.values import v
+
+MAX_LISTED = 200
+
+task = v.object({"_id": v.id("tasks"), "_creationTime": v.number(), **task_fields})
+
+
+@mutation(args={"title": v.string()}, returns=v.id("tasks"))
+async def create(ctx: Any, args: dict[str, Any]) -> Any:
+    """A new task, INITIALIZING until its first reply begins."""
+    title = args["title"].strip()
+    if not title:
+        raise refusal("BadArguments", "A task needs a title: `title` is blank.")
+    return await ctx.db.insert("tasks", {"title": title, "status": "INITIALIZING"})
+
+
+@query(args={"taskId": v.id("tasks")}, returns=v.union(task, v.null()))
+async def get(ctx: Any, args: dict[str, Any]) -> Any:
+    """The task, or null if it does not exist."""
+    return await ctx.db.get(args["taskId"])
+
+
+@query(args={"limit": v.optional(v.number())}, returns=v.array(task))
+async def list(ctx: Any, args: dict[str, Any]) -> Any:
+    """The newest `limit` (50) tasks, newest first."""
+    limit = whole_number(args.get("limit", 50), "limit", 1, MAX_LISTED)
+    return await ctx.db.query("tasks").order("desc").take(limit)
