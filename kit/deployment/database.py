@@ -30,11 +30,18 @@ from typing import Any, NamedTuple
 
 from kit.deployment.index_keys import Interval
 from kit.deployment.schema import Schema
-from kit.deployment.schema_change import Row, apply_schema
-from kit.deployment.tables import BUILT_IN_INDEXES, SYSTEM_TABLES, Catalog, Index, Table
+from kit.deployment.schema_change import apply_schema
+from kit.deployment.tables import (
+    BUILT_IN_INDEXES,
+    SYSTEM_TABLES,
+    Catalog,
+    Index,
+    Row,
+    Table,
+)
 from kit.errors import DatabaseError
 
-__all__ = ["Database", "Row", "SessionResult"]
+__all__ = ["Database", "SessionResult"]
 
 FILE_NAME = "deployment.sqlite3"
 APPLICATION_ID = 0x43565844  # "CVXD"
@@ -105,6 +112,7 @@ class Database:
         self._created: list[Table] = []
         # The first error from SQLite in the transaction under way.
         self._failure: DatabaseError | None = None
+        self._depth = 0  # of savepoints
         self._results_saved = 0
         self._creation_time = 0.0
 
@@ -185,16 +193,23 @@ class Database:
     @contextmanager
     def savepoint(self) -> Iterator[None]:
         """Undo only what the block did when it raises."""
-        created = len(self._created)
-        self._execute("SAVEPOINT nested")
+        depth, created = self._depth, len(self._created)
+        # A name for each depth: a block that was interrupted before it could undo its
+        # own savepoint is undone by the one around it.
+        name = f"depth_{depth}"
+        self._depth = depth + 1
         try:
-            yield
-        except BaseException:
-            self._forget_tables(created)
-            self._execute("ROLLBACK TO nested")
-            self._execute("RELEASE nested")
-            raise
-        self._execute("RELEASE nested")
+            self._execute(f"SAVEPOINT {name}")
+            try:
+                yield
+            except BaseException:
+                self._forget_tables(created)
+                self._execute(f"ROLLBACK TO {name}")
+                self._execute(f"RELEASE {name}")
+                raise
+            self._execute(f"RELEASE {name}")
+        finally:
+            self._depth = depth
 
     # --- documents ------------------------------------------------------------
 
@@ -268,8 +283,8 @@ class Database:
         self._execute("INSERT INTO tables (number, name) VALUES (?, ?)", number, name)
         for built_in in BUILT_IN_INDEXES:
             self.create_index(table, built_in, ())
-        self.catalog.add(table)
         self._created.append(table)
+        self.catalog.add(table)
         return table
 
     def create_index(self, table: Table, name: str, fields: tuple[str, ...]) -> Index:

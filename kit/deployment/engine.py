@@ -328,6 +328,7 @@ class Engine:
         document: dict[str, Any],
         error: FunctionFailure | None,
     ) -> None:
+        transaction.lift_limits()
         if error is None:
             finish_job(transaction, document, "success")
         else:
@@ -339,6 +340,7 @@ class Engine:
     def _fail_interrupted_jobs(self) -> None:
         """Actions that were running when the deployment ended are not run again."""
         with self._transaction() as transaction:
+            transaction.lift_limits()
             for document in jobs_in_progress(transaction):
                 finish_job(transaction, document, "failed", INTERRUPTED)
             prune_jobs(transaction)

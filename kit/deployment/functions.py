@@ -21,7 +21,7 @@ run here (`engine` runs queries and mutations, the executor actions). Mirrors Co
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
@@ -176,10 +176,11 @@ class FunctionRegistry:
         folder = folder.resolve()
         modules = import_modules(folder)
         schema = _schema_of(modules.pop(SCHEMA_MODULE, None))
+        names = {module.__name__ for module in modules.values()}
         functions = {
             function.path: function
-            for name, module in modules.items()
-            for function in _functions_of(name, module)
+            for path, module in modules.items()
+            for function in _functions_of(path, module, names)
         }
         return cls(functions, schema, folder)
 
@@ -212,10 +213,13 @@ def _schema_of(module: ModuleType | None) -> Schema:
     return schema
 
 
-def _functions_of(module_path: str, module: ModuleType) -> Iterator[Function]:
+def _functions_of(
+    module_path: str, module: ModuleType, module_names: Collection[str]
+) -> Iterator[Function]:
+    # What was imported from another module of functions is registered there.
+    elsewhere = set(module_names) - {module.__name__}
     for name, value in vars(module).items():
-        # A function imported from another module is registered there, not here.
-        if isinstance(value, Function) and value.handler.__module__ == module.__name__:
+        if isinstance(value, Function) and value.handler.__module__ not in elsewhere:
             if not is_identifier(name):
                 raise FunctionLoadError(
                     f"{location_of(value.handler)}: {name!r} cannot be the name of a "

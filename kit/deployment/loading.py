@@ -29,10 +29,10 @@ def import_modules(folder: Path) -> dict[str, ModuleType]:
     Raises FunctionLoadError when there is no such folder, a name cannot be a module of
     functions, or a module does not import.
     """
-    files = _files_below(folder)
+    paths = _paths_below(folder)
     prefix = _make_importable(folder)
     importlib.invalidate_caches()
-    return {path: _import(prefix, path, file) for path, file in files.items()}
+    return {path: _import(folder, prefix, path) for path in paths}
 
 
 def location_of(function: Callable[..., Any]) -> str:
@@ -41,17 +41,17 @@ def location_of(function: Callable[..., Any]) -> str:
     return f"{code.co_filename}, line {code.co_firstlineno}"
 
 
-def _files_below(folder: Path) -> dict[str, Path]:
+def _paths_below(folder: Path) -> list[str]:
     if not folder.is_dir():
         raise FunctionLoadError(
             f"There is no folder of functions at {folder}. Check --functions."
         )
-    files = {}
+    paths = []
     for file in _walk(folder):
         path = file.relative_to(folder).with_suffix("").as_posix()
         _check_module_path(path, file)
-        files[path] = file
-    return files
+        paths.append(path)
+    return paths
 
 
 def _walk(folder: Path) -> Iterator[Path]:
@@ -119,12 +119,13 @@ def _append_to_path(folder: Path) -> None:
         sys.path.append(str(folder))
 
 
-def _import(prefix: str, path: str, file: Path) -> ModuleType:
+def _import(folder: Path, prefix: str, path: str) -> ModuleType:
     name = prefix + path.replace("/", ".")
+    file = folder / f"{path}.py"
     try:
         module = importlib.import_module(name)
-    except Exception as error:
-        where = _where(error, file)
+    except (Exception, SystemExit) as error:
+        where = _where(error, folder) or file
         raise FunctionLoadError(f"{where}: {type(error).__name__}: {error}") from error
     found = getattr(module, "__file__", None)
     if found is None or not os.path.samefile(found, file):
@@ -135,12 +136,11 @@ def _import(prefix: str, path: str, file: Path) -> ModuleType:
     return module
 
 
-def _where(error: Exception, file: Path) -> str:
+def _where(error: BaseException, folder: Path) -> str | None:
     """The innermost place in the folder's own code that led to `error`."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}, line {error.lineno}"
-    folder = str(file.parent)
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if frame.filename.startswith(folder):
+        if Path(frame.filename).is_relative_to(folder):
             return f"{frame.filename}, line {frame.lineno}"
-    return str(file)
+    return None

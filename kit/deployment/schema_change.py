@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -22,21 +22,15 @@ from kit.deployment.tables import (
     SYSTEM_TABLES,
     Catalog,
     Index,
+    Row,
     Table,
 )
 from kit.errors import DatabaseError
 from kit.values import ValidationFailed
 
-__all__ = ["Row", "Store", "apply_schema"]
+__all__ = ["Store", "apply_schema"]
 
 PAGE = 1000
-
-
-class Row(NamedTuple):
-    """A stored document: where it is, and its text."""
-
-    number: int
-    text: str
 
 
 class Store(Protocol):

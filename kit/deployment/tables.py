@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from kit.deployment.ids import decode_id
 from kit.deployment.index_keys import encode_key, encode_value, field_at
@@ -26,6 +27,7 @@ __all__ = [
     "SYSTEM_TABLES",
     "Catalog",
     "Index",
+    "Row",
     "Table",
     "is_system",
 ]
@@ -103,6 +105,13 @@ class Table:
         ]
 
 
+class Row(NamedTuple):
+    """A stored document: the number of its row, and its text."""
+
+    number: int
+    text: str
+
+
 class Catalog:
     """All tables, by name and by number."""
 
@@ -133,8 +142,9 @@ class Catalog:
         self._by_number[table.number] = table
 
     def remove(self, table: Table) -> None:
-        del self._by_name[table.name]
-        del self._by_number[table.number]
+        """Forget `table`, whether or not it was added."""
+        self._by_name.pop(table.name, None)
+        self._by_number.pop(table.number, None)
 
     def next_number(self) -> int:
         return max([FIRST_USER_TABLE - 1, *self._by_number]) + 1

@@ -27,8 +27,7 @@ from kit.deployment.failures import UsageError
 from kit.deployment.ids import decode_id, encode_id, new_internal_id
 from kit.deployment.index_keys import Interval, after, encode_value, point
 from kit.deployment.read_sets import ReadSet, WriteSet
-from kit.deployment.schema_change import Row
-from kit.deployment.tables import CATALOG_INDEX, Index, Table
+from kit.deployment.tables import CATALOG_INDEX, Index, Row, Table
 from kit.values import (
     JsonValue,
     ValidationFailed,
@@ -78,6 +77,7 @@ class Transaction:
         self._database = database
         self._catalog = database.catalog
         self._open = True
+        self._limited = True
         self._reads: list[tuple[int, Interval]] = []
         self._writes: list[tuple[int, bytes]] = []
         self._documents_read = self._bytes_read = 0
@@ -95,6 +95,10 @@ class Transaction:
         for index_id, key in self._writes:
             written.setdefault(index_id, []).append(key)
         return written
+
+    def lift_limits(self) -> None:
+        """Count no further: what follows is the deployment's own."""
+        self._limited = False
 
     def commit(self, result: SessionResult | None = None) -> int:
         """Store what was written, and what a session's mutation came to.
@@ -219,13 +223,15 @@ class Transaction:
 
     def _record(self, index_id: int, interval: Interval) -> None:
         self._reads.append((index_id, interval))
-        if len(self._reads) > MAX_INTERVALS_READ:
+        if len(self._reads) > MAX_INTERVALS_READ and self._limited:
             raise UsageError(
                 "Too many reads in a single function execution "
                 f"(limit: {MAX_INTERVALS_READ}). {_READ_LESS}"
             )
 
     def _count_read(self, row: Row) -> None:
+        if not self._limited:
+            return
         self._documents_read += 1
         self._bytes_read += len(row.text)
         if self._documents_read > MAX_DOCUMENTS_READ:
@@ -331,6 +337,8 @@ class Transaction:
             ) from None
 
     def _count_write(self, text: str) -> None:
+        if not self._limited:
+            return
         self._documents_written += 1
         self._bytes_written += len(text)
         if self._documents_written > MAX_DOCUMENTS_WRITTEN:
