@@ -166,7 +166,7 @@ class SyncState:
         """Take a change of the query set; answer what to subscribe and unsubscribe.
 
         Raises ProtocolError when the versions do not fit, OutOfStep when a query id is
-        added twice or an unknown one is removed.
+        added twice or an unknown one is removed; nothing has changed then.
         """
         if message.base_version != self._query_set:
             raise ProtocolError(
@@ -178,36 +178,39 @@ class SyncState:
                 f"New version {message.new_version} passed up isn't greater than "
                 f"the base version {message.base_version}"
             )
+        self._check_query_ids(message)
         added: dict[int, Add] = {}
         removed: list[int] = []
         for change in message.modifications:
             match change:
-                case Add():
-                    self._add(change.query_id)
-                    added[change.query_id] = change
-                case Remove():
-                    self._remove(change.query_id)
-                    if added.pop(change.query_id, None) is None:
-                        removed.append(change.query_id)
+                case Add(query_id):
+                    self._sent[query_id] = None
+                    self._pending.add(query_id)
+                    self._removed.discard(query_id)
+                    added[query_id] = change
+                case Remove(query_id):
+                    del self._sent[query_id]
+                    self._pending.discard(query_id)
+                    self._removed.add(query_id)
+                    if added.pop(query_id, None) is None:
+                        removed.append(query_id)
                 case _:
                     assert_never(change)
         self._query_set = message.new_version
         self._due = True
         return QuerySetChange(tuple(removed), tuple(added.values()))
 
-    def _add(self, query_id: int) -> None:
-        if query_id in self._sent:
-            raise OutOfStep(f"query {query_id} was added twice")
-        self._sent[query_id] = None
-        self._pending.add(query_id)
-        self._removed.discard(query_id)
-
-    def _remove(self, query_id: int) -> None:
-        if query_id not in self._sent:
-            raise OutOfStep(f"query {query_id} was removed, but is not subscribed")
-        del self._sent[query_id]
-        self._pending.discard(query_id)
-        self._removed.add(query_id)
+    def _check_query_ids(self, message: ModifyQuerySet) -> None:
+        """Nothing is changed by a message that asks for something impossible."""
+        live: dict[int, bool] = {}
+        for change in message.modifications:
+            query_id = change.query_id
+            is_live = live.get(query_id, query_id in self._sent)
+            if isinstance(change, Add) and is_live:
+                raise OutOfStep(f"query {query_id} was added twice")
+            if isinstance(change, Remove) and not is_live:
+                raise OutOfStep(f"query {query_id} was removed, but is not subscribed")
+            live[query_id] = isinstance(change, Add)
 
     def authenticate(self, message: Authenticate) -> None:
         """Take a change of identity; only "None" can be accepted, as there is no auth.

@@ -1,0 +1,96 @@
+"""The deployment's process: `python -m kit.deployment --port 0 --data DIR`.
+
+Prints `{"url": ..., "pid": ...}` once it accepts connections, logs to stderr, stops
+cleanly on SIGTERM and SIGINT. Its data is safe from `kill -9`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from kit.deployment.database import Database
+from kit.deployment.engine import Engine
+from kit.deployment.functions import FunctionRegistry
+from kit.deployment.runtime import Runtime
+from kit.deployment.server import make_app
+from kit.errors import ConfigError, DatabaseError, FunctionLoadError
+from kit.serving import log_to_stderr, serve
+
+__all__ = ["main"]
+
+DEFAULT_DATA = Path(".kit", "data")
+DEFAULT_FUNCTIONS = Path(__file__).resolve().parent.parent / "convex"
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a deployment until it is told to stop; the exit code.
+
+    0 after a clean stop; 2, with one line on stderr, when the port, the data folder or
+    the functions cannot be used.
+    """
+    options = _options(argv)
+    log_to_stderr(options.log_level)
+    try:
+        registry = FunctionRegistry.load(options.functions)
+        database = Database.open(options.data, registry.schema)
+        try:
+            asyncio.run(_serve(Engine(database, registry), options))
+        finally:
+            database.close()
+    except (ConfigError, DatabaseError, FunctionLoadError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
+
+
+async def _serve(engine: Engine, options: argparse.Namespace) -> None:
+    runtime = Runtime(
+        engine,
+        options.functions,
+        executor_options=["--log-level", options.log_level],
+    )
+    await serve(make_app(runtime), port=options.port)
+
+
+def _options(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="kit deployment",
+        description="Run an embedded Convex deployment on this machine.",
+    )
+    parser.add_argument(
+        "--port", type=_port, default=0, help="port on 127.0.0.1; 0 takes a free one"
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=DEFAULT_DATA,
+        metavar="DIR",
+        help="folder of the database, made if need be (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--functions",
+        type=Path,
+        default=DEFAULT_FUNCTIONS,
+        metavar="DIR",
+        help="folder of Python functions to serve (default: the kit's own)",
+    )
+    parser.add_argument(
+        "--log-level", type=str.upper, choices=LOG_LEVELS, default="INFO"
+    )
+    return parser.parse_args(argv)
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65535:
+        raise argparse.ArgumentTypeError(f"{port} is not a port: use 0 to 65535")
+    return port
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,158 @@
+"""What every HTTP request and WebSocket handshake passes before it is served.
+
+Holds who may come in, and how a request that is refused reads. The deployment has no
+authentication: it serves whoever is on this machine. A web page from elsewhere, open
+in a browser on this machine, is not: such a request gives itself away by its Origin,
+or by its Host when a foreign name was made to point here (DNS rebinding).
+
+Refusals are `{"code": ..., "message": ...}` with the status that Convex's backend has
+for the class of error.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Awaitable, Callable
+from urllib.parse import urlsplit
+
+import msgspec
+from aiohttp import web
+
+__all__ = ["Rejection", "allow_origin", "guard"]
+
+log = logging.getLogger(__name__)
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_CODES = {
+    400: "BadRequest",
+    404: "NotFound",
+    405: "MethodNotAllowed",
+    413: "RequestTooLarge",
+}
+_client_name = re.compile(r"[^-].*-.+")
+
+
+class Rejection(Exception):
+    """A request is wrong in itself; no function has run."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        self.status = status
+        self.code = code
+        self.message = message
+        super().__init__(message)
+
+    def response(self) -> web.Response:
+        return web.Response(
+            status=self.status,
+            body=msgspec.json.encode({"code": self.code, "message": self.message}),
+            content_type="application/json",
+        )
+
+
+@web.middleware
+async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse strangers; turn refusals and unexpected errors into JSON answers."""
+    try:
+        _check_host(request)
+        _check_origin(request)
+        if request.method == "OPTIONS":
+            return _preflight(request)
+        _check_client(request)
+        _check_authorization(request)
+        return await handler(request)
+    except Rejection as rejection:
+        log.info("%s %s refused: %s", request.method, request.path, rejection.code)
+        return rejection.response()
+    except web.HTTPException as error:
+        code = _CODES.get(error.status, "Error")
+        return Rejection(error.status, code, _explain(request, error)).response()
+    except Exception:
+        log.exception("%s %s failed", request.method, request.path)
+        return Rejection(
+            500,
+            "InternalServerError",
+            "Your request couldn't be completed. Try again later.",
+        ).response()
+
+
+async def allow_origin(request: web.Request, response: web.StreamResponse) -> None:
+    """Before any response: a page that was let in may read the answer (CORS)."""
+    origin = request.headers.get("Origin")
+    if origin is not None and _is_loopback(origin):
+        response.headers["Access-Control-Allow-Origin"] = origin
+        response.headers["Access-Control-Allow-Credentials"] = "true"
+        response.headers["Vary"] = "Origin"
+
+
+def _check_host(request: web.Request) -> None:
+    host = request.headers.get("Host", "")
+    if not _is_loopback(f"//{host}"):
+        raise Rejection(
+            403,
+            "ForbiddenHost",
+            "This deployment is for this machine only: reach it by its address "
+            "127.0.0.1, or as localhost.",
+        )
+
+
+def _check_origin(request: web.Request) -> None:
+    origin = request.headers.get("Origin")
+    if origin is not None and not _is_loopback(origin):
+        raise Rejection(
+            403,
+            "ForbiddenOrigin",
+            f"This deployment is for this machine only: a page from {origin[:200]} "
+            "may not use it.",
+        )
+
+
+def _is_loopback(url: str) -> bool:
+    try:
+        return urlsplit(url).hostname in LOOPBACK
+    except ValueError:
+        return False
+
+
+def _check_client(request: web.Request) -> None:
+    client = request.headers.get("Convex-Client")
+    if client is not None and not _client_name.fullmatch(client):
+        raise Rejection(
+            400,
+            "InvalidClientVersion",
+            f"{client[:80]!r} is not a client version: expected <name>-<version>.",
+        )
+
+
+def _check_authorization(request: web.Request) -> None:
+    if "Authorization" in request.headers:
+        raise Rejection(
+            401,
+            "NoAuthProvider",
+            "No auth provider found matching the given token. This deployment has no "
+            "auth providers and accepts no admin keys: send no Authorization header.",
+        )
+
+
+def _preflight(request: web.Request) -> web.Response:
+    return web.Response(
+        status=204,
+        headers={
+            "Access-Control-Allow-Methods": "GET,POST,OPTIONS,PATCH,DELETE,PUT",
+            "Access-Control-Allow-Headers": request.headers.get(
+                "Access-Control-Request-Headers", ""
+            ),
+            "Access-Control-Max-Age": "86400",
+        },
+    )
+
+
+def _explain(request: web.Request, error: web.HTTPException) -> str:
+    if error.status == 404:
+        return f"There is nothing at {request.path[:200]}."
+    if error.status == 405:
+        return f"{request.path[:200]} does not take {request.method}."
+    return error.text or error.reason

@@ -1,0 +1,122 @@
+"""The parts of a running deployment, put together.
+
+Holds the engine, the followed queries, the actions and the scheduler, and runs what
+clients ask for: the WebSocket sessions and the HTTP calls both come through here. It
+knows no transport.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Coroutine, Sequence
+from pathlib import Path
+from typing import Any
+
+from msgspec import Raw
+
+from kit.deployment.actions import ActionOutcome, Actions
+from kit.deployment.engine import Engine, MutationOutcome, QueryOutcome
+from kit.deployment.failures import FunctionFailure
+from kit.deployment.read_sets import ReadSet, WriteSet
+from kit.deployment.requests import decode_args
+from kit.deployment.scheduler import Scheduler
+from kit.deployment.subscriptions import Subscriptions
+from kit.values import JsonValue
+
+__all__ = ["Runtime"]
+
+log = logging.getLogger(__name__)
+
+
+class Runtime:
+    """One deployment; made and used in one event loop.
+
+    `functions` is the folder that the engine's registry was loaded from.
+    """
+
+    def __init__(
+        self, engine: Engine, functions: Path, *, executor_options: Sequence[str] = ()
+    ) -> None:
+        self.engine = engine
+        self.subscriptions = Subscriptions(self._run_query)
+        self.actions = Actions(engine, functions, options=executor_options)
+        self.scheduler = Scheduler(engine, self.actions)
+        self._background: set[asyncio.Task[None]] = set()
+        engine.on_commit = self._committed
+        engine.on_schedule = self._scheduled
+
+    def start(self) -> None:
+        """Start what runs beside the requests, without waiting for it."""
+        self.actions.start()
+        self.scheduler.start()
+
+    async def aclose(self) -> None:
+        """Stop. Actions still running fail; takes at most 2 s or so."""
+        await self.scheduler.aclose()
+        await self.actions.aclose()
+        await asyncio.gather(*self._background, return_exceptions=True)
+
+    def query(self, path: str, args: Raw) -> QueryOutcome:
+        """Run a public query now; `args` as clients send them."""
+        decoded = decode_args(path, args)
+        if isinstance(decoded, FunctionFailure):
+            return QueryOutcome(None, decoded, [], ReadSet({}), 0)
+        return self._run_query(path, decoded)
+
+    def mutation(
+        self, path: str, args: Raw, *, session: tuple[str, int] | None = None
+    ) -> MutationOutcome:
+        """Run a public mutation now; (session, request id) that were answered before
+        get the stored answer.
+
+        Whoever follows what it changed has been told when this returns.
+        """
+        decoded = decode_args(path, args)
+        if isinstance(decoded, FunctionFailure):
+            return MutationOutcome(None, decoded)
+        started = time.perf_counter()
+        outcome = self.engine.run_mutation(path, decoded, session=session)
+        _note("mutation", path, outcome.error, started)
+        return outcome
+
+    async def action(self, path: str, args: Raw) -> ActionOutcome:
+        """Run a public action. Cancelled, the action goes on."""
+        decoded = decode_args(path, args)
+        if isinstance(decoded, FunctionFailure):
+            return ActionOutcome(None, decoded)
+        started = time.perf_counter()
+        outcome = await self.actions.run(path, decoded)
+        _note("action", path, outcome.error, started)
+        return outcome
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something that outlives who asked for it."""
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    def _run_query(self, path: str, args: JsonValue) -> QueryOutcome:
+        started = time.perf_counter()
+        outcome = self.engine.run_query(path, args)
+        _note("query", path, outcome.error, started)
+        return outcome
+
+    def _committed(self, timestamp: int, written: WriteSet) -> None:
+        self.subscriptions.committed(written)
+
+    def _scheduled(self, due_ms: float) -> None:
+        self.scheduler.wake()
+
+
+def _note(kind: str, path: str, error: FunctionFailure | None, started: float) -> None:
+    """Log a run: never arguments, nor an error's text, which may quote them."""
+    milliseconds = (time.perf_counter() - started) * 1000
+    if error is None:
+        log.debug("%s %.80s: done in %.1f ms", kind, path, milliseconds)
+    else:
+        kind_of_error = error.message.partition(":")[0][:80]
+        log.info(
+            "%s %.80s: failed in %.1f ms: %s", kind, path, milliseconds, kind_of_error
+        )

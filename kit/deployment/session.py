@@ -1,0 +1,353 @@
+"""One client on one WebSocket: the I/O around a `SyncState`.
+
+Holds the socket, the queries that it follows and what is waiting to be sent. Two tasks
+and a timer: one reads messages and does at once what they ask (a mutation has run and
+its answer is queued before the next message is looked at, so mutations of one socket
+are in order); one is the only writer, and builds a Transition whenever one is due and
+the previous one is with the transport. So a client that reads slowly holds up nobody,
+and nothing piles up for it: it gets the newest state when it is ready.
+
+Mirrors `worker.rs` of Convex's sync crate. What a session is owed is decided in
+`state`, what its queries return in `subscriptions`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import assert_never
+
+from msgspec import UNSET, Raw, UnsetType
+
+from kit.deployment.actions import ActionOutcome
+from kit.deployment.engine import MutationOutcome
+from kit.deployment.failures import FunctionFailure
+from kit.deployment.requests import new_request_id, request_id_of
+from kit.deployment.runtime import Runtime
+from kit.deployment.socket import Socket
+from kit.deployment.state import AuthRefused, OutOfStep, SyncState
+from kit.deployment.subscriptions import SharedQuery
+from kit.errors import ProtocolError
+from kit.protocol import (
+    Action,
+    ActionResponse,
+    Authenticate,
+    AuthError,
+    ClientMessage,
+    Connect,
+    Event,
+    FatalError,
+    ModifyQuerySet,
+    Mutation,
+    MutationResponse,
+    Ping,
+    encode,
+    encode_timestamp,
+    json_string,
+    parse,
+)
+
+__all__ = ["KeepAlive", "Session"]
+
+log = logging.getLogger(__name__)
+
+# A client that does not read its answers is not listened to beyond this many.
+MAX_UNSENT = 256
+MAX_ACTIONS = 1000
+# Rounds in which others may have their turn between two queries, before a session
+# that never finds all its results fresh at once runs them in one go.
+PATIENT_ROUNDS = 3
+
+CLOSE_GOING_AWAY = 1001
+CLOSE_INTERNAL_ERROR = 1011
+CLOSE_TRY_AGAIN_LATER = 1013
+INTERNAL_ERROR = "InternalServerError"
+
+_PING = encode(Ping())
+
+
+@dataclass(frozen=True, slots=True)
+class KeepAlive:
+    """Seconds, as the official server has them.
+
+    `ping`: between WebSocket pings, which the Python client needs every 30 s or so.
+    `idle`: of silence until a Ping message; the JavaScript client needs one each 60 s.
+    `silence`: without a sign of the client until it is given up.
+    """
+
+    ping: float = 5.0
+    idle: float = 15.0
+    silence: float = 120.0
+
+
+class Overloaded(Exception):
+    """The client asks for too much at a time; the text is the close reason."""
+
+
+class Session:
+    """Serves one accepted socket: `await session.run()`."""
+
+    def __init__(
+        self, runtime: Runtime, socket: Socket, *, keep_alive: KeepAlive | None = None
+    ) -> None:
+        self._runtime = runtime
+        self._socket = socket
+        self._keep_alive = keep_alive or KeepAlive()
+        self._state = SyncState()
+        self._queries: dict[int, SharedQuery] = {}
+        # For mutations that are asked for twice; None before Connect.
+        self._session_id: str | None = None
+        # The client's clock minus ours in ms, once known.
+        self._clock_skew: int | UnsetType = UNSET
+        # Encoded messages, oldest first; the writer alone takes from it.
+        self._unsent: deque[bytes] = deque()
+        self._work = asyncio.Event()
+        self._drained = asyncio.Event()
+        self._actions = 0
+        self._loop = asyncio.get_running_loop()
+        self._last_sent = self._loop.time()
+        self._stopping = asyncio.Event()
+
+    def __repr__(self) -> str:
+        return f"<Session {self._state!r} unsent={len(self._unsent)}>"
+
+    async def run(self) -> None:
+        """Serve until the client goes, errs, or `stop` is called; then close."""
+        tasks = [
+            asyncio.create_task(work)
+            for work in (
+                self._read(),
+                self._write(),
+                self._watch(),
+                self._stopping.wait(),
+            )
+        ]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self._unsubscribe_all()
+        errors = [task.exception() for task in tasks if task in done]
+        await self._close(next(filter(None, errors), None))
+
+    def stop(self) -> None:
+        """Close because the deployment stops; `run` returns soon."""
+        self._stopping.set()
+
+    def query_changed(self, query_id: int) -> None:
+        """A commit touched what a followed query read (see `Watcher`)."""
+        self._state.query_changed(query_id)
+        self._work.set()
+
+    # --- reading --------------------------------------------------------------
+
+    async def _read(self) -> None:
+        """Take messages until the client is gone. Raises what ends the session."""
+        while (text := await self._socket.receive()) is not None:
+            self._take(parse(text))
+            if self._state.due or self._unsent:
+                self._work.set()
+            # Others have their turn between two functions.
+            await asyncio.sleep(0)
+            while len(self._unsent) > MAX_UNSENT:
+                self._drained.clear()
+                await self._drained.wait()
+
+    def _take(self, message: ClientMessage) -> None:
+        match message:
+            case Connect():
+                self._connect(message)
+            case ModifyQuerySet():
+                self._modify_query_set(message)
+            case Mutation():
+                self._mutate(message)
+            case Action():
+                self._act(message)
+            case Authenticate():
+                self._state.authenticate(message)
+            case Event():
+                pass
+            case _:
+                assert_never(message)
+
+    def _connect(self, message: Connect) -> None:
+        self._state.connect(message, self._runtime.engine.latest_timestamp)
+        self._session_id = str(message.session_id)
+        if message.client_ts is not None:
+            self._clock_skew = message.client_ts - time.time_ns() // 1_000_000
+
+    def _modify_query_set(self, message: ModifyQuerySet) -> None:
+        change = self._state.modify_query_set(message)
+        for query_id in change.removed:
+            self._unsubscribe(query_id)
+        for add in change.added:
+            self._queries[add.query_id] = self._runtime.subscriptions.subscribe(
+                add.udf_path, add.args, self, add.query_id
+            )
+
+    def _unsubscribe(self, query_id: int) -> None:
+        query = self._queries.pop(query_id)
+        self._runtime.subscriptions.unsubscribe(query, self, query_id)
+
+    def _unsubscribe_all(self) -> None:
+        for query_id in list(self._queries):
+            self._unsubscribe(query_id)
+
+    def _mutate(self, message: Mutation) -> None:
+        session = None
+        if self._session_id is not None:
+            session = (self._session_id, message.request_id)
+        outcome = self._runtime.mutation(
+            message.udf_path, message.args, session=session
+        )
+        self._respond(self._mutation_response(message.request_id, outcome))
+
+    def _act(self, message: Action) -> None:
+        if self._actions >= MAX_ACTIONS:
+            raise Overloaded("TooManyConcurrentActions")
+        self._actions += 1
+        # The action goes on when this client goes away.
+        self._runtime.spawn(self._run_action(message))
+
+    async def _run_action(self, message: Action) -> None:
+        outcome = await self._runtime.action(message.udf_path, message.args)
+        self._actions -= 1
+        self._respond(self._action_response(message.request_id, outcome))
+
+    def _respond(self, response: MutationResponse | ActionResponse) -> None:
+        self._unsent.append(encode(response))
+        self._state.responded()
+        self._work.set()
+
+    def _mutation_response(
+        self, request_id: int, outcome: MutationOutcome
+    ) -> MutationResponse:
+        log_lines = tuple(outcome.log_lines)
+        if outcome.error is not None:
+            text, data = self._error(request_id, outcome.error)
+            return MutationResponse(request_id, False, text, None, log_lines, data)
+        assert outcome.value_json is not None and outcome.timestamp is not None
+        timestamp = encode_timestamp(outcome.timestamp)
+        value = Raw(outcome.value_json)
+        return MutationResponse(request_id, True, value, timestamp, log_lines)
+
+    def _action_response(
+        self, request_id: int, outcome: ActionOutcome
+    ) -> ActionResponse:
+        log_lines = tuple(outcome.log_lines)
+        if outcome.error is not None:
+            text, data = self._error(request_id, outcome.error)
+            return ActionResponse(request_id, False, text, log_lines, data)
+        assert outcome.value_json is not None
+        return ActionResponse(request_id, True, Raw(outcome.value_json), log_lines)
+
+    def _error(
+        self, request_id: int, failure: FunctionFailure
+    ) -> tuple[Raw, Raw | UnsetType]:
+        """The text and the data of an error, as a response carries them."""
+        if self._session_id is None:
+            text = failure.render(new_request_id())
+        else:
+            text = failure.render(request_id_of(self._session_id, request_id))
+        data = failure.data_json
+        return json_string(text), UNSET if data is None else Raw(data)
+
+    # --- writing --------------------------------------------------------------
+
+    async def _write(self) -> None:
+        """Send what is queued, and Transitions when they are due. Never returns."""
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            await self._flush()
+            if self._state.due:
+                await self._refresh()
+                # Nothing may come between: results are those of this timestamp, and
+                # the answers queued by now go first.
+                self._unsent.append(self._transition())
+                await self._flush()
+
+    async def _flush(self) -> None:
+        while self._unsent:
+            await self._socket.send(self._unsent[0])
+            self._unsent.popleft()
+            self._last_sent = self._loop.time()
+            if len(self._unsent) <= MAX_UNSENT:
+                self._drained.set()
+
+    async def _refresh(self) -> None:
+        """Run the pending queries that are stale; all are fresh when this returns."""
+        for round_number in range(PATIENT_ROUNDS + 1):
+            stale = self._stale_queries()
+            if not stale:
+                return
+            for query in stale:
+                self._runtime.subscriptions.refresh(query)
+                if round_number < PATIENT_ROUNDS:
+                    await asyncio.sleep(0)
+
+    def _stale_queries(self) -> list[SharedQuery]:
+        queries = (self._queries[query_id] for query_id in self._state.pending)
+        return [query for query in queries if query.stale]
+
+    def _transition(self) -> bytes:
+        results = {
+            query_id: self._queries[query_id].result for query_id in self._state.pending
+        }
+        transition = self._state.transition(
+            results,
+            self._runtime.engine.latest_timestamp,
+            client_clock_skew=self._clock_skew,
+            server_ts=time.time_ns(),
+        )
+        return encode(transition)
+
+    # --- watching and closing -------------------------------------------------
+
+    async def _watch(self) -> None:
+        """Keep the client's timers from running out; return when it is silent."""
+        while True:
+            await asyncio.sleep(self._keep_alive.ping)
+            now = self._loop.time()
+            if now - self._socket.last_heard > self._keep_alive.silence:
+                log.info(
+                    "A client was silent for %.0f s: dropped", self._keep_alive.silence
+                )
+                return
+            if self._unsent:
+                continue  # what is being sent shows that we are there
+            if now - self._last_sent >= self._keep_alive.idle:
+                self._unsent.append(_PING)
+                self._work.set()
+            try:
+                async with asyncio.timeout(self._keep_alive.ping):
+                    await self._socket.ping()
+            except TimeoutError:
+                pass  # it does not read; `last_heard` will tell
+
+    async def _close(self, error: BaseException | None) -> None:
+        """Say why and close, as the official server does for each kind of end."""
+        match error:
+            case None if self._stopping.is_set():
+                await self._socket.close(CLOSE_GOING_AWAY, "Shutdown")
+            case None | ConnectionError():
+                await self._socket.close(CLOSE_GOING_AWAY)
+            case AuthRefused():
+                message = AuthError(str(error), error.base_version, True)
+                await self._socket.close(None, last=encode(message))
+            case OutOfStep():
+                log.info("Closing a session: %s", error)
+                await self._socket.close(CLOSE_INTERNAL_ERROR, INTERNAL_ERROR)
+            case ProtocolError():
+                log.info("Closing a session: %s", error)
+                await self._socket.close(None, last=encode(FatalError(str(error))))
+            case Overloaded():
+                await self._socket.close(CLOSE_TRY_AGAIN_LATER, str(error))
+            case _:
+                log.error("A session failed", exc_info=error)
+                await self._socket.close(CLOSE_INTERNAL_ERROR, INTERNAL_ERROR)
