@@ -1,8 +1,4 @@
-"""The agent loop: ask the model, run the tools it calls, ask again, until it is done.
-
-Holds the order of things in a reply and the final ids of its parts. Knows no
-provider (it is given a `Conversation`), no store (it yields chunks, see `kit.parts`)
-and no tool (it is given those, too).
+"""The loop itself: model calls and tool runs, as one stream of chunks.
 
 Mirrors the loop of the AI SDK's `streamText` with tools: tools of one step run
 concurrently, their results go back in the order of the calls, arguments that are not
@@ -21,7 +17,7 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from kit._steps import Call, Ids, StepChunks
+from kit.agent.steps import Call, Ids, StepChunks
 from kit.errors import LLMError
 from kit.llm.wire import Conversation, ToolResult, ToolSpec
 from kit.parts import Chunk, FinishReason, Usage, add_usage

@@ -1,6 +1,6 @@
 """One model call's chunks: from the provider's ids to the reply's final ids.
 
-The pure half of `kit.agent`: takes what a `Conversation` yields in one step and says
+Pure: takes what a `Conversation` yields in one step and says
 what the reply's log shall hold instead. No I/O, no waiting.
 """
 
