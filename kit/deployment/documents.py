@@ -136,10 +136,9 @@ def _check_system_fields(
 
 
 def _check_limits(json: JsonValue, text: str) -> None:
-    # No document is larger than three times its text (a number counts 9 bytes, and
-    # takes at least 4 with its comma), nor deeper than the text has brackets: small
-    # documents need no measuring.
-    if len(text) * 3 > MAX_SIZE:
+    # No document is larger than four bytes for each character of its text, nor deeper
+    # than the text has brackets: small documents need no measuring.
+    if len(text) * 4 > MAX_SIZE:
         size = size_of(from_json(json))
         if size > MAX_SIZE:
             raise UsageError(

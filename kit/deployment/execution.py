@@ -173,8 +173,8 @@ def check_result(function: Function, result: Value, table_of: TableOfId) -> str:
     except InvalidValue as error:
         problem = f"Uncaught Error: Return value of {name} is invalid: {error}"
         raise FunctionFailed(FunctionFailure(problem)) from None
-    # A value is at most three times as large as its text.
-    if len(text) * 3 > MAX_RESULT_SIZE and size_of(result) > MAX_RESULT_SIZE:
+    # No value is larger than four bytes for each character of its text.
+    if len(text) * 4 > MAX_RESULT_SIZE and size_of(result) > MAX_RESULT_SIZE:
         problem = (
             f"Function {name} return value is too large "
             f"(actual: {format_bytes(size_of(result))}, "

@@ -233,7 +233,7 @@ class Transaction:
         if not self._limited:
             return
         self._documents_read += 1
-        self._bytes_read += len(row.text)
+        self._bytes_read += _bytes_in(row.text)
         if self._documents_read > MAX_DOCUMENTS_READ:
             raise UsageError(
                 "Too many documents read in a single function execution "
@@ -340,7 +340,7 @@ class Transaction:
         if not self._limited:
             return
         self._documents_written += 1
-        self._bytes_written += len(text)
+        self._bytes_written += _bytes_in(text)
         if self._documents_written > MAX_DOCUMENTS_WRITTEN:
             raise UsageError(
                 "Too many writes in a single function execution "
@@ -358,6 +358,10 @@ class Transaction:
                 "`ctx` was used after its function had ended. Await every call in the "
                 "function itself, not in a task or a thread"
             )
+
+
+def _bytes_in(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
 
 
 def _system_fields(json: dict[str, JsonValue]) -> dict[str, JsonValue]:

@@ -10,10 +10,14 @@ from __future__ import annotations
 import base64
 import json
 import math
+from decimal import Decimal
 
 from kit.values.codec import ConvexInt64, Value
 
 __all__ = ["debug", "inspect", "quote", "stringify"]
+
+# Deeper arrays and objects are shown as `[Array]` and `[Object]`.
+MAX_LEVELS_SHOWN = 8
 
 _RUST_ESCAPES = {
     '"': '\\"',
@@ -69,7 +73,7 @@ def _escape(character: str) -> str:
     return f"\\u{{{ord(character):x}}}"
 
 
-def inspect(value: object) -> str:
+def inspect(value: object, levels: int = MAX_LEVELS_SHOWN) -> str:
     """`value` as `console.log` shows it; anything that is no value by its repr."""
     if isinstance(value, str):
         return _inspect_text(value)
@@ -86,13 +90,32 @@ def inspect(value: object) -> str:
     if isinstance(value, bytes):
         return f"ArrayBuffer {{ byteLength: {len(value)} }}"
     if isinstance(value, list | tuple):
-        return f"[ {', '.join(map(inspect, value))} ]" if value else "[]"
+        return _inspect_items(value, levels)
     if isinstance(value, dict):
-        fields = (f"{_inspect_name(name)}: {inspect(value[name])}" for name in value)
-        return f"{{ {', '.join(fields)} }}" if value else "{}"
+        return _inspect_fields(value, levels)
     if isinstance(value, BaseException):
         return f"{type(value).__name__}: {value}"
     return repr(value)
+
+
+def _inspect_items(value: list[object] | tuple[object, ...], levels: int) -> str:
+    if not value:
+        return "[]"
+    if not levels:
+        return "[Array]"
+    return f"[ {', '.join(inspect(item, levels - 1) for item in value)} ]"
+
+
+def _inspect_fields(value: dict[object, object], levels: int) -> str:
+    if not value:
+        return "{}"
+    if not levels:
+        return "[Object]"
+    fields = (
+        f"{_inspect_name(name)}: {inspect(item, levels - 1)}"
+        for name, item in value.items()
+    )
+    return f"{{ {', '.join(fields)} }}"
 
 
 def _inspect_text(text: str) -> str:
@@ -118,11 +141,9 @@ def _js_number(value: float) -> str:
         return "-0" if math.copysign(1.0, value) < 0 else "0"
     if value.is_integer() and abs(value) < 1e21:
         return str(int(value))
-    mantissa, e, exponent = repr(value).partition("e")
-    if not e:
-        return mantissa
-    if int(exponent) >= -6:
-        return f"{value:.20f}".rstrip("0")
+    if 1e-6 <= abs(value) < 1e21:
+        return format(Decimal(repr(value)), "f")
+    mantissa, _, exponent = repr(value).partition("e")
     return f"{mantissa.removesuffix('.0')}e{int(exponent):+d}"
 
 
