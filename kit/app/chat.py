@@ -294,9 +294,10 @@ class ChatService:
             raise
         finally:
             sidecar.cancel()
-        await self._tasks.set_status(task_id, status, error)
         if error is not None:
             await self._emit(task_id, "message-error", {"error": error})
+        # The last event: whoever hears it may send the next message.
+        await self._tasks.set_status(task_id, status, error)
 
     async def _answer(self, message: UserMessage) -> tuple[TaskStatus, str | None]:
         """Run the form that the mode names: the task's new status, and what failed."""

@@ -1,0 +1,612 @@
+"""The three forms of answering a message, and what surrounds them."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from kit.app.chat import ChatService, UserMessage
+from kit.app.convex_chat import ConvexChat, ConvexReply
+from kit.app.flags import Mode
+from kit.app.history import History, MessageMetadata
+from kit.app.llm_service import LLMService, StreamChunk
+from kit.app.tasks import Tasks
+from kit.app.workspace import Workspace
+from kit.errors import DatabaseError, DeploymentError, DeploymentUnreachable, KitError
+
+GONE = DeploymentUnreachable("http://127.0.0.1:1", "refused")
+STREAM_EVENTS = {"stream-chunk", "stream-complete", "stream-error"}
+
+
+def content(text: str) -> StreamChunk:
+    return {"type": "content", "content": text}
+
+
+COMPLETE: StreamChunk = {"type": "complete", "finishReason": "stop"}
+Step = StreamChunk | Exception | asyncio.Event | Callable[[], Awaitable[None]]
+
+
+class FakeLLM(LLMService):
+    """Streams `reply`: chunks, exceptions to raise, events and others to wait for."""
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        super().__init__({})
+        self._changed = changed
+        self.reply: list[Step] = [
+            content("Hel"),
+            content("lo"),
+            COMPLETE,
+        ]
+        self.asked: list[list[str]] = []
+        self.closed = 0
+
+    async def create_message_stream(
+        self, system_prompt: str, messages: Any, model: str, api_keys: Any = None
+    ) -> AsyncGenerator[StreamChunk, None]:
+        self.asked.append([message["content"] for message in messages])
+        self._changed()
+        try:
+            for step in self.reply:
+                if isinstance(step, Exception):
+                    raise step
+                if isinstance(step, asyncio.Event):
+                    await step.wait()
+                elif callable(step):
+                    await step()
+                else:
+                    yield step
+        finally:
+            self.closed += 1
+
+
+class FakeConvex(ConvexChat):
+    """Convex that does what `streams` does with each message."""
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        self._changed = changed
+        self.streams: Callable[[], Awaitable[ConvexReply]] = self.complete
+        self.asked: list[dict[str, Any]] = []
+        self.stops = 0
+        self.stopped = asyncio.Event()
+
+    async def complete(self) -> ConvexReply:
+        return ConvexReply("m1", "complete", "from Convex", "stop", None)
+
+    async def until_stopped(self) -> ConvexReply:
+        await self.stopped.wait()
+        return ConvexReply("m1", "stopped", "fr", "aborted", None)
+
+    async def gone(self) -> ConvexReply:
+        raise GONE
+
+    async def stream_chat_with_tools(self, **kwargs: Any) -> ConvexReply:
+        self.asked.append(kwargs)
+        self._changed()
+        return await self.streams()
+
+    async def stop_task(self, task_id: str) -> None:
+        self.stops += 1
+        self.stopped.set()
+
+
+class QuietWorkspace(Workspace):
+    async def run_turn(self, task_id: str, prompt: str) -> None:
+        await self._emit("terminal-output", {"taskId": task_id, "entry": prompt})
+
+
+class Application:
+    """A chat service with its task, on fakes and a real SQLite file."""
+
+    def __init__(
+        self, mode: Mode, history: History, folder: Path, stop_timeout: float
+    ) -> None:
+        self.history = history
+        self._changed = asyncio.Event()
+        self.llm = FakeLLM(self._changed.set)
+        self.convex = FakeConvex(self._changed.set)
+        self.events: list[tuple[str, Any]] = []
+        self.at_event: dict[str, Callable[[], Awaitable[None]]] = {}
+        with_convex = None if mode == "before" else self.convex
+        self.tasks = Tasks(history, self.emit, with_convex)
+        self.chat = ChatService(
+            mode,
+            history=history,
+            tasks=self.tasks,
+            llm_service=self.llm,
+            convex=with_convex,
+            workspace=QuietWorkspace(folder, self._emit_sidecar),
+            emit=self.emit,
+            write_interval=60,
+            stop_timeout=stop_timeout,
+        )
+        self.task_id = ""
+
+    async def emit(self, task_id: str, event: str, payload: Any) -> None:
+        self.events.append((event, payload))
+        self._changed.set()
+        if event in self.at_event:
+            await self.at_event.pop(event)()
+
+    async def _emit_sidecar(self, event: str, payload: dict[str, Any]) -> None:
+        await self.emit(payload["taskId"], event, payload)
+
+    async def answer(self, text: str = "hello", **kwargs: Any) -> None:
+        await self.chat.process_message(UserMessage(self.task_id, text, **kwargs))
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def until_status(self, status: str) -> None:
+        await self.until(lambda: status in self.statuses)
+
+    @property
+    def names(self) -> list[str]:
+        return [event for event, _ in self.events]
+
+    @property
+    def statuses(self) -> list[str]:
+        return [p["status"] for event, p in self.events if event == STATUS]
+
+    @property
+    def text(self) -> str:
+        chunks = [p for event, p in self.events if event == "stream-chunk"]
+        return "".join(chunk.get("content", "") for chunk in chunks)
+
+    async def stored(self) -> list[tuple[str, str]]:
+        messages = await self.history.messages(self.task_id)
+        return [(message["role"], message["content"]) for message in messages]
+
+    async def until_row(self) -> None:
+        """Wait until the reply has a row in SQL."""
+        while (await self.stored())[-1][0] != "assistant":
+            pass
+
+    async def last_metadata(self) -> MessageMetadata:
+        return (await self.history.messages(self.task_id))[-1]["metadata"]
+
+
+STATUS = "task-status-updated"
+
+
+class Make(Protocol):
+    async def __call__(
+        self, mode: Mode, *, stop_timeout: float = ...
+    ) -> Application: ...
+
+
+@pytest.fixture
+async def make(tmp_path: Path) -> AsyncIterator[Make]:
+    history = await History.open(f"sqlite:///{tmp_path / 'history.db'}")
+    made: list[Application] = []
+
+    async def application(mode: Mode, *, stop_timeout: float = 5) -> Application:
+        app = Application(mode, history, tmp_path, stop_timeout)
+        app.task_id = await history.create_task("t")
+        made.append(app)
+        return app
+
+    yield application
+    for app in made:
+        await app.chat.close()
+    await history.close()
+
+
+@pytest.fixture(autouse=True)
+def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    caplog.set_level(logging.INFO, "kit")
+    return caplog
+
+
+# --- before -----------------------------------------------------------------------
+
+
+async def test_before_streams_over_socketio_and_stores_in_sql(make: Make) -> None:
+    app = await make("before")
+    await app.answer("hello")
+    assert [name for name in app.names if name != "terminal-output"] == [
+        STATUS,
+        "stream-chunk",
+        "stream-chunk",
+        "stream-chunk",
+        "stream-complete",
+        "stream-complete",
+        STATUS,
+    ]
+    assert app.statuses == ["RUNNING", "COMPLETED"]
+    assert app.text == "Hello"
+    assert await app.stored() == [("user", "hello"), ("assistant", "Hello")]
+
+
+async def test_before_hands_the_history_to_the_model(make: Make) -> None:
+    app = await make("before")
+    await app.answer("one")
+    await app.answer("two")
+    assert app.llm.asked == [["one"], ["one", "Hello", "two"]]
+
+
+async def test_before_says_stream_complete_before_the_last_write(make: Make) -> None:
+    """A client that fetches the history then sees a reply that still streams."""
+    app = await make("before")
+    seen: list[tuple[bool, str]] = []
+
+    async def fetch_history() -> None:
+        metadata = await app.last_metadata()
+        seen.append((metadata["isStreaming"], (await app.stored())[-1][1]))
+
+    app.llm.reply = [content("Hel"), app.until_row, content("lo"), COMPLETE]
+    app.at_event["stream-complete"] = fetch_history
+    await app.answer()
+    await fetch_history()
+    assert seen == [(True, "Hel"), (False, "Hello")]
+
+
+async def test_before_leaves_sql_behind_while_it_streams(make: Make) -> None:
+    app = await make("before")
+    held = asyncio.Event()
+    app.llm.reply = [content("a"), app.until_row, content("b"), content("c"), held]
+    app.chat.submit(UserMessage(app.task_id, "hello"))
+    await app.until(lambda: app.text == "abc")
+    assert (await app.stored())[-1] == ("assistant", "a")
+    await app.chat.stop(app.task_id)
+    assert (await app.stored())[-1] == ("assistant", "abc")
+
+
+async def test_before_a_provider_error_fails_the_task_and_keeps_the_text(
+    make: Make,
+) -> None:
+    app = await make("before")
+    error: StreamChunk = {"type": "error", "error": "cut", "finishReason": "error"}
+    app.llm.reply = [content("half"), error]
+    await app.answer()
+    assert app.statuses == ["RUNNING", "FAILED"]
+    assert app.events[-1][1]["errorMessage"] == "cut"
+    assert app.events[-2] == ("message-error", {"error": "cut"})
+    assert ("stream-chunk", error) in app.events
+    assert app.names.count("stream-complete") == 1
+    assert (await app.stored())[-1] == ("assistant", "half")
+    assert (await app.last_metadata())["finishReason"] == "error"
+
+
+async def test_before_an_unforeseen_failure_is_a_stream_error_without_its_insides(
+    make: Make, log: pytest.LogCaptureFixture
+) -> None:
+    app = await make("before")
+    app.llm.reply = [content("half"), RuntimeError("insides")]
+    await app.answer()
+    assert app.statuses == ["RUNNING", "FAILED"]
+    (told,) = [p["error"] for event, p in app.events if event == "stream-error"]
+    assert "insides" not in str(app.events)
+    assert "Its log says why" in told
+    assert "insides" in log.text
+    assert (await app.last_metadata())["isStreaming"] is False
+
+
+async def test_before_a_last_write_that_fails_is_told(make: Make) -> None:
+    app = await make("before")
+
+    async def fail(message_id: str, content: str, metadata: MessageMetadata) -> None:
+        raise DatabaseError("the disk is full")
+
+    app.history.update_message = fail  # type: ignore[method-assign]
+    app.llm.reply = [content("a"), app.until_row, content("b"), COMPLETE]
+    await app.answer()
+    assert app.statuses == ["RUNNING", "FAILED"]
+    assert ("stream-error", {"error": "the disk is full"}) in app.events
+
+
+async def test_before_the_same_message_is_not_answered_twice(make: Make) -> None:
+    app = await make("before")
+    await app.answer(client_message_id="c1")
+    await app.answer(client_message_id="c1")
+    assert len(app.llm.asked) == 1
+    event, payload = app.events[-1]
+    assert event == "message-error"
+    assert "accepted before" in payload["error"]
+    assert app.statuses == ["RUNNING", "COMPLETED"]
+
+
+async def test_a_message_that_cannot_be_stored_is_not_accepted(make: Make) -> None:
+    app = await make("before")
+
+    async def fail(*args: Any, **kwargs: Any) -> None:
+        raise DatabaseError("the disk is full")
+
+    app.history.add_message = fail  # type: ignore[method-assign]
+    await app.answer()
+    ((event, payload),) = app.events
+    assert event == "message-error"
+    assert "not accepted. the disk is full" in payload["error"]
+
+
+# --- Option 1 ---------------------------------------------------------------------
+
+
+async def test_option_1_on_success_convex_answers_and_the_loop_is_skipped(
+    make: Make, log: pytest.LogCaptureFixture
+) -> None:
+    app = await make("option-1")
+    await app.answer("hello", model="m", client_message_id="c1")
+    assert app.llm.asked == []
+    assert not STREAM_EVENTS & set(app.names)
+    assert app.statuses == ["RUNNING", "COMPLETED"]
+    (asked,) = app.convex.asked
+    assert (asked["prompt"], asked["model"]) == ("hello", "m")
+    assert asked["client_message_id"] == "c1"
+    assert f"[CHAT] TESTING Convex streaming for task {app.task_id}" in log.messages
+    assert "[CHAT] Convex streaming SUCCESS! MessageId: m1" in log.messages
+
+
+async def test_option_1_keeps_sql_whole_for_fallback_and_rollback(make: Make) -> None:
+    app = await make("option-1")
+    await app.answer("hello")
+    assert await app.stored() == [("user", "hello"), ("assistant", "from Convex")]
+    assert (await app.history.messages(app.task_id))[-1]["id"] == "m1"
+    assert (await app.last_metadata())["isStreaming"] is False
+
+
+async def test_option_1_falls_back_to_socketio_if_nothing_was_begun(
+    make: Make, log: pytest.LogCaptureFixture
+) -> None:
+    app = await make("option-1")
+    app.convex.streams = app.convex.gone
+    await app.answer("hello")
+    assert app.llm.asked == [["hello"]]
+    assert app.text == "Hello"
+    assert app.statuses == ["RUNNING", "COMPLETED"]
+    fell_back = "[CHAT] Convex streaming failed, falling back to Socket.IO: "
+    assert f"{fell_back}{GONE}" in log.messages
+    assert await app.stored() == [("user", "hello"), ("assistant", "Hello")]
+
+
+async def test_option_1_does_not_answer_again_what_was_begun_and_failed(
+    make: Make,
+) -> None:
+    app = await make("option-1")
+
+    async def failed() -> ConvexReply:
+        raise KitError("anthropic: overloaded")
+
+    app.convex.streams = failed
+    await app.answer()
+    assert app.llm.asked == []
+    assert app.statuses == ["RUNNING", "FAILED"]
+    assert app.events[-2] == ("message-error", {"error": "anthropic: overloaded"})
+
+
+async def test_option_1_a_copy_that_cannot_be_stored_does_not_fail_the_reply(
+    make: Make, log: pytest.LogCaptureFixture
+) -> None:
+    app = await make("option-1")
+    add_message = app.history.add_message
+
+    async def fail_on_reply(task_id: str, role: Any, *args: Any, **kwargs: Any) -> Any:
+        if role == "assistant":
+            raise DatabaseError("the disk is full")
+        return await add_message(task_id, role, *args, **kwargs)
+
+    app.history.add_message = fail_on_reply  # type: ignore[method-assign]
+    await app.answer()
+    assert app.statuses == ["RUNNING", "COMPLETED"]
+    assert "the disk is full" in log.text
+
+
+# --- Option 2 ---------------------------------------------------------------------
+
+
+async def test_option_2_nothing_of_the_reply_goes_over_socketio_or_into_sql(
+    make: Make, log: pytest.LogCaptureFixture
+) -> None:
+    app = await make("option-2")
+    await app.answer("hello")
+    assert set(app.names) == {STATUS, "terminal-output"}
+    assert app.statuses == ["RUNNING", "COMPLETED"]
+    assert app.llm.asked == []
+    assert await app.stored() == []
+    task_id = app.task_id
+    assert f"[CHAT] Starting Convex streaming for task {task_id}" in log.messages
+    completed = f"[CHAT] Convex streaming completed for task {task_id}, messageId: m1"
+    assert completed in log.messages
+
+
+async def test_option_2_fails_when_convex_cannot_be_reached(make: Make) -> None:
+    app = await make("option-2")
+    app.convex.streams = app.convex.gone
+    await app.answer()
+    assert app.llm.asked == []
+    assert app.statuses == ["RUNNING", "FAILED"]
+    assert not STREAM_EVENTS & set(app.names)
+    assert app.events[-2] == ("message-error", {"error": str(GONE)})
+
+
+# --- one at a time ------------------------------------------------------------------
+
+
+async def test_a_second_message_is_refused_until_the_first_has_ended(
+    make: Make,
+) -> None:
+    app = await make("before")
+    held = asyncio.Event()
+    app.llm.reply = [content("a"), held, COMPLETE]
+    app.chat.submit(UserMessage(app.task_id, "one"))
+    with pytest.raises(KitError, match="Stop it"):
+        app.chat.submit(UserMessage(app.task_id, "two"))
+    held.set()
+    await app.until_status("COMPLETED")
+    await asyncio.sleep(0)
+    app.chat.submit(UserMessage(app.task_id, "three"))
+
+
+async def test_tasks_do_not_wait_for_each_other(make: Make) -> None:
+    app = await make("before")
+    held = asyncio.Event()
+    app.llm.reply = [held, COMPLETE]
+    app.chat.submit(UserMessage(app.task_id, "one"))
+    await app.until(lambda: bool(app.llm.asked))
+    app.llm.reply = [content("b"), COMPLETE]
+    app.task_id = await app.history.create_task("second")
+    await app.answer("two")
+    assert app.text == "b"
+
+
+# --- stopping -----------------------------------------------------------------------
+
+
+async def test_a_stopped_reply_keeps_its_text_and_closes_the_provider_call(
+    make: Make,
+) -> None:
+    app = await make("before")
+    app.llm.reply = [content("half"), asyncio.Event()]
+    app.chat.submit(UserMessage(app.task_id, "hello"))
+    await app.until(lambda: app.text == "half")
+    await app.chat.stop(app.task_id)
+    assert app.llm.closed == 1
+    assert app.statuses == ["RUNNING", "STOPPED"]
+    assert app.names.count("stream-complete") == 1
+    assert (await app.stored())[-1] == ("assistant", "half")
+    metadata = await app.last_metadata()
+    assert (metadata["isStreaming"], metadata["finishReason"]) == (False, "aborted")
+
+
+async def test_stopping_before_the_first_word_ends_the_turn(make: Make) -> None:
+    app = await make("before")
+    app.llm.reply = [asyncio.Event()]
+    app.chat.submit(UserMessage(app.task_id, "hello"))
+    await app.until(lambda: bool(app.llm.asked))
+    await app.chat.stop(app.task_id)
+    assert app.statuses == ["RUNNING", "STOPPED"]
+    assert await app.stored() == [("user", "hello")]
+
+
+async def test_stopping_an_idle_task_does_not_spoil_its_next_reply(make: Make) -> None:
+    app = await make("before")
+    await app.chat.stop(app.task_id)
+    assert app.events == []
+    await app.answer()
+    assert app.text == "Hello"
+
+
+async def test_stopping_corrects_a_status_that_a_killed_server_left(make: Make) -> None:
+    app = await make("before")
+    await app.history.set_task_status(app.task_id, "RUNNING")
+    await app.chat.stop(app.task_id)
+    assert app.statuses == ["STOPPED"]
+
+
+@pytest.mark.parametrize("mode", ["option-1", "option-2"])
+async def test_a_reply_in_convex_is_stopped_there(make: Make, mode: Mode) -> None:
+    app = await make(mode)
+    app.convex.streams = app.convex.until_stopped
+    app.chat.submit(UserMessage(app.task_id, "hello"))
+    await app.until(lambda: bool(app.convex.asked))
+    await app.chat.stop(app.task_id)
+    assert app.convex.stops == 1
+    assert app.statuses == ["RUNNING", "STOPPED"]
+    assert not STREAM_EVENTS & set(app.names)
+
+
+async def test_a_stop_that_comes_before_convex_has_begun_is_repeated(
+    make: Make,
+) -> None:
+    app = await make("option-2")
+
+    class Deaf(asyncio.Event):
+        def set(self) -> None:
+            if app.convex.stops > 1:
+                super().set()
+
+    app.convex.stopped = Deaf()
+    app.convex.streams = app.convex.until_stopped
+    app.chat.submit(UserMessage(app.task_id, "hello"))
+    await app.until(lambda: bool(app.convex.asked))
+    await app.chat.stop(app.task_id)
+    assert app.convex.stops == 2
+    assert app.statuses == ["RUNNING", "STOPPED"]
+
+
+async def test_a_reply_that_does_not_stop_is_no_longer_waited_for(make: Make) -> None:
+    app = await make("option-2", stop_timeout=0.01)
+
+    async def never() -> ConvexReply:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    app.convex.streams = never
+    app.chat.submit(UserMessage(app.task_id, "hello"))
+    await app.until(lambda: bool(app.convex.asked))
+    await app.chat.stop(app.task_id)
+    assert app.statuses == ["RUNNING", "STOPPED"]
+
+
+async def test_a_stop_that_convex_does_not_hear_is_raised(make: Make) -> None:
+    app = await make("option-2")
+
+    async def deaf(task_id: str) -> None:
+        raise GONE
+
+    app.convex.stop_task = deaf  # type: ignore[method-assign]
+    app.convex.streams = app.convex.until_stopped
+    app.chat.submit(UserMessage(app.task_id, "hello"))
+    await app.until(lambda: bool(app.convex.asked))
+    with pytest.raises(DeploymentError):
+        await app.chat.stop(app.task_id)
+    app.convex.stopped.set()
+    await app.until_status("STOPPED")
+
+
+async def test_option_1_the_fallback_is_stopped_here(make: Make) -> None:
+    app = await make("option-1")
+    app.convex.streams = app.convex.gone
+    app.llm.reply = [content("half"), asyncio.Event()]
+    app.chat.submit(UserMessage(app.task_id, "hello"))
+    await app.until(lambda: app.text == "half")
+    await app.chat.stop(app.task_id)
+    assert app.convex.stops == 0
+    assert app.statuses == ["RUNNING", "STOPPED"]
+    assert (await app.stored())[-1] == ("assistant", "half")
+
+
+async def test_closing_keeps_the_text_of_what_streams_from_here(make: Make) -> None:
+    app = await make("before")
+    app.llm.reply = [content("half"), asyncio.Event()]
+    app.chat.submit(UserMessage(app.task_id, "hello"))
+    await app.until(lambda: app.text == "half")
+    await app.chat.close()
+    assert app.statuses == ["RUNNING", "STOPPED"]
+    assert (await app.stored())[-1] == ("assistant", "half")
+
+
+async def test_closing_lets_a_reply_in_convex_go_on(
+    make: Make, log: pytest.LogCaptureFixture
+) -> None:
+    app = await make("option-2")
+    app.convex.streams = app.convex.until_stopped
+    app.chat.submit(UserMessage(app.task_id, "hello"))
+    await app.until(lambda: bool(app.convex.asked))
+    await app.chat.close()
+    assert app.convex.stops == 0
+    assert app.statuses == ["RUNNING"]
+    assert "goes on in Convex" in log.text
+
+
+# --- as the notebooks read it ---------------------------------------------------------
+
+
+def test_the_forms_can_be_read_side_by_side() -> None:
+    before = inspect.getsource(ChatService._before).splitlines()
+    option_1 = inspect.getsource(ChatService._option_1).splitlines()
+    loop = before[
+        before.index(
+            "        messages = await self._history.messages(message.task_id)"
+        ) :
+    ]
+    assert option_1[-len(loop) :] == loop, "the fallback is the loop as it was"
+    for form in (ChatService._before, ChatService._option_1, ChatService._option_2):
+        assert len(inspect.getsource(form).splitlines()) < 40

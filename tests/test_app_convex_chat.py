@@ -1,0 +1,293 @@
+"""Replies through Convex: nothing is generated twice, whatever the connection does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import pytest
+
+from kit.app.convex_chat import ConvexChat, ConvexReply, own_api_keys
+from kit.errors import (
+    ConvexFunctionError,
+    DeploymentError,
+    DeploymentUnreachable,
+    FunctionError,
+    KitError,
+    RequestRejected,
+)
+
+URL = "http://127.0.0.1:1"
+SENTINEL = "sk-ant-sentinel-9f8e7d6c5b"
+GONE = DeploymentUnreachable(URL, "refused")
+
+
+class FakeConvex:
+    """A deployment with one message in it, which goes through `statuses`.
+
+    `action` is what the action does after it has begun the reply; each query takes
+    the next of `failures`, None for an answer.
+    """
+
+    def __init__(self) -> None:
+        self.statuses = ["complete"]
+        self.begun = False
+        self.begins = True
+        self.failures: list[Exception | None] = []
+        self.action_does: Callable[[], Awaitable[Any]] = self._answer
+        self.actions: list[Mapping[str, Any]] = []
+        self.calls: list[str] = []
+        self.fields: dict[str, Any] = {}
+
+    async def _answer(self) -> Any:
+        return {"success": True, "messageId": "m1"}
+
+    async def action(
+        self, path: str, args: Mapping[str, Any], *, timeout: float | None = None
+    ) -> Any:
+        assert path == "streaming:streamChatWithTools"
+        self.actions.append(args)
+        self.begun = self.begun or self.begins
+        return await self.action_does()
+
+    async def query(
+        self, path: str, args: Mapping[str, Any], *, timeout: float | None = None
+    ) -> Any:
+        self.calls.append(path)
+        failure = self.failures.pop(0) if self.failures else None
+        if failure is not None:
+            raise failure
+        if not self.begun:
+            return None
+        if path == "messages:byClientMessageId":
+            status = self.statuses[0]
+            if len(self.statuses) > 1:
+                self.statuses.pop(0)
+            return {"messageId": "m1", "status": status}
+        row = {"_id": "m1", "status": self.statuses[0], "content": "hi"}
+        return [{"_id": "m0"}, row | {"finishReason": "stop"} | self.fields]
+
+    async def mutation(
+        self, path: str, args: Mapping[str, Any], *, timeout: float | None = None
+    ) -> Any:
+        self.calls.append(path)
+        return "t9"
+
+
+@pytest.fixture
+def convex() -> FakeConvex:
+    return FakeConvex()
+
+
+def chat(convex: Any, **times: float) -> ConvexChat:
+    quick = {"reach_timeout": 1.0, "lost_timeout": 0.5, "poll_interval": 0.005}
+    return ConvexChat(convex, {"anthropic": SENTINEL}, **(quick | times))
+
+
+async def stream(convex: Any, **times: float) -> ConvexReply:
+    return await chat(convex, **times).stream_chat_with_tools(
+        task_id="t1",
+        prompt="hello",
+        model="m",
+        system_prompt="s",
+        client_message_id="c1",
+        tools=["calculator"],
+    )
+
+
+def failing(error: Exception) -> Callable[[], Awaitable[Any]]:
+    async def fail() -> Any:
+        raise error
+
+    return fail
+
+
+async def test_the_action_gets_the_guides_arguments(convex: FakeConvex) -> None:
+    await stream(convex)
+    assert convex.actions == [
+        {
+            "taskId": "t1",
+            "prompt": "hello",
+            "model": "m",
+            "systemPrompt": "s",
+            "llmModel": "m",
+            "apiKeys": {"anthropic": SENTINEL},
+            "clientMessageId": "c1",
+            "tools": ["calculator"],
+        }
+    ]
+
+
+async def test_an_ended_reply_comes_back_whole(convex: FakeConvex) -> None:
+    convex.fields["usage"] = {
+        "promptTokens": 1.0,
+        "completionTokens": 2.0,
+        "totalTokens": 3.0,
+    }
+    usage: Any = {"promptTokens": 1, "completionTokens": 2, "totalTokens": 3}
+    assert await stream(convex) == ConvexReply("m1", "complete", "hi", "stop", usage)
+
+
+async def test_a_stopped_reply_says_so(convex: FakeConvex) -> None:
+    convex.statuses = ["streaming", "stopping", "stopped"]
+    convex.fields["finishReason"] = "aborted"
+    reply = await stream(convex)
+    assert (reply.status, reply.finish_reason) == ("stopped", "aborted")
+
+
+async def test_a_failed_reply_is_an_error_but_no_case_for_a_fallback(
+    convex: FakeConvex,
+) -> None:
+    convex.statuses = ["failed"]
+    convex.fields["error"] = "anthropic: the key was refused"
+    with pytest.raises(KitError, match="the key was refused") as caught:
+        await stream(convex)
+    assert not isinstance(caught.value, DeploymentError)
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [GONE, FunctionError("messages:byClientMessageId", "not an id of table tasks")],
+)
+async def test_nothing_is_asked_of_a_deployment_that_cannot_answer(
+    convex: FakeConvex, failure: Exception
+) -> None:
+    convex.failures = [failure]
+    with pytest.raises(DeploymentError):
+        await stream(convex)
+    assert convex.actions == []
+
+
+@pytest.mark.timeout(10)
+async def test_a_silent_deployment_is_given_up_soon() -> None:
+    class Silent(FakeConvex):
+        async def query(self, *args: Any, **kwargs: Any) -> Any:
+            await asyncio.Event().wait()
+
+    with pytest.raises(DeploymentError, match="did not answer"):
+        await stream(Silent(), reach_timeout=0.05)
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        GONE,
+        DeploymentError("no answer within 600 s"),
+        FunctionError("streaming:streamChatWithTools", "Server Error"),
+        RequestRejected(503, "Overloaded", "later"),
+    ],
+)
+async def test_a_reply_that_was_begun_is_followed_and_not_begun_again(
+    convex: FakeConvex, failure: Exception
+) -> None:
+    convex.action_does = failing(failure)
+    convex.statuses = ["streaming", "streaming", "complete"]
+    reply = await stream(convex)
+    assert (reply.message_id, reply.status) == ("m1", "complete")
+    assert len(convex.actions) == 1
+
+
+@pytest.mark.parametrize(
+    "failure", [GONE, FunctionError("streaming:streamChatWithTools", "Server Error")]
+)
+async def test_only_if_nothing_was_begun_the_caller_may_answer_otherwise(
+    convex: FakeConvex, failure: Exception
+) -> None:
+    convex.begins = False
+    convex.action_does = failing(failure)
+    with pytest.raises(DeploymentError):
+        await stream(convex)
+    assert len(convex.actions) == 1
+
+
+async def test_a_reply_whose_begin_arrives_late_is_still_found() -> None:
+    class Late(FakeConvex):
+        async def query(self, *args: Any, **kwargs: Any) -> Any:
+            self.begun = self.calls.count("messages:byClientMessageId") >= 3
+            return await super().query(*args, **kwargs)
+
+    late = Late()
+    late.begins, late.action_does = False, failing(GONE)
+    assert (await stream(late)).status == "complete"
+
+
+async def test_a_deployment_that_restarts_meanwhile_is_waited_for(
+    convex: FakeConvex,
+) -> None:
+    convex.action_does = failing(GONE)
+    convex.failures = [None, GONE, GONE, None, GONE, None, GONE]
+    assert (await stream(convex)).status == "complete"
+
+
+async def test_one_that_stays_away_is_no_case_for_a_fallback(
+    convex: FakeConvex,
+) -> None:
+    """It may have begun the reply: answering otherwise could answer twice."""
+    convex.action_does = failing(GONE)
+    convex.failures = [None, *[GONE] * 1000]
+    with pytest.raises(KitError, match="went away while it streamed") as caught:
+        await stream(convex, lost_timeout=0.05)
+    assert not isinstance(caught.value, DeploymentError)
+
+
+async def test_a_reply_that_never_ends_is_not_waited_for_for_ever(
+    convex: FakeConvex,
+) -> None:
+    convex.statuses = ["streaming"]
+    with pytest.raises(KitError, match="has not ended within"):
+        await stream(convex, reply_timeout=0.02)
+
+
+async def test_a_reply_that_is_gone_is_an_error(convex: FakeConvex) -> None:
+    async def remove() -> Any:
+        convex.begun = False
+
+    convex.action_does = remove
+    with pytest.raises(KitError, match="no longer has the reply"):
+        await stream(convex)
+
+
+@pytest.mark.parametrize("code", ["StreamActive", "ClientMessageIdTaken"])
+async def test_a_refusal_is_passed_on_and_no_case_for_a_fallback(
+    convex: FakeConvex, code: str
+) -> None:
+    data = {"code": code, "message": "Stop it first."}
+    error = ConvexFunctionError("streaming:streamChatWithTools", "Uncaught", data)
+    convex.action_does = failing(error)
+    with pytest.raises(KitError, match="Stop it first") as caught:
+        await stream(convex)
+    assert not isinstance(caught.value, DeploymentError)
+
+
+async def test_an_error_that_quotes_the_call_shows_no_key(convex: FakeConvex) -> None:
+    convex.begins = False
+    quoting = FunctionError("streaming:streamChatWithTools", f"Object: {SENTINEL}")
+    convex.action_does = failing(quoting)
+    with pytest.raises(DeploymentError) as caught:
+        await stream(convex)
+    assert SENTINEL not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+
+
+async def test_tasks_are_created_found_and_stopped(convex: FakeConvex) -> None:
+    assert await chat(convex).create_task("Title") == "t9"
+    await chat(convex).stop_task("t9")
+    assert convex.calls == ["tasks:create", "streaming:stopTask"]
+    assert await chat(convex).task_title("t9") is None
+    convex.failures = [FunctionError("tasks:get", "not an id")]
+    assert await chat(convex).task_title("nonsense") is None
+    convex.failures = [GONE]
+    with pytest.raises(DeploymentUnreachable):
+        await chat(convex).task_title("t9")
+
+
+def test_own_keys_are_those_of_the_environment() -> None:
+    env = {"ANTHROPIC_API_KEY": "a", "OPENAI_API_KEY": " ", "OPENROUTER_API_KEY": "o"}
+    assert own_api_keys(env) == {"openrouter": "o", "anthropic": "a"}
+
+
+def test_the_scripted_provider_is_sent_no_key_of_ours() -> None:
+    env = {"ANTHROPIC_API_KEY": "a", "KIT_SCRIPTED_URL": "http://127.0.0.1:1"}
+    assert own_api_keys(env) == {}
