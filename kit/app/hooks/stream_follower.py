@@ -1,0 +1,94 @@
+"""Follows one stream's log in Convex, each delta once and in order.
+
+Holds the cursor into the log. Does not know what chunks mean, nor when the reply has
+ended: the message's row says that, so whoever started a follower cancels it.
+
+One `streaming:catchUp` brings a viewer that joins late up to date, then it subscribes
+to pages of four deltas (`streaming:read`). All viewers of a stream share these pages,
+and a page that is full never changes again, so what is sent to a viewer grows with
+the reply and not with its square.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from kit.client import Deployment
+from kit.errors import DeploymentUnreachable
+from kit.parts import Chunk
+
+__all__ = ["StreamFollower"]
+
+logger = logging.getLogger("kit.app.hooks")
+
+PAGE_SIZE = 4
+RETRY_INTERVAL = 0.5
+
+
+class StreamFollower:
+    """`on_chunks` gets the chunks of new deltas, never the same delta twice."""
+
+    def __init__(
+        self,
+        deployment: Deployment,
+        stream_id: str,
+        on_chunks: Callable[[list[Chunk]], None],
+    ) -> None:
+        self._deployment = deployment
+        self._stream_id = stream_id
+        self._on_chunks = on_chunks
+        self._cursor = 0  # the seq of the next delta
+
+    async def run(self) -> None:
+        """Follow until cancelled. What fails is logged and tried again."""
+        while True:
+            try:
+                await self._catch_up()
+                while not await self._follow_page():
+                    pass
+            except DeploymentUnreachable:
+                await asyncio.sleep(RETRY_INTERVAL)
+                await self._deployment.until_connected()
+            except Exception as error:
+                logger.warning("Following stream %s: %s", self._stream_id, error)
+                await asyncio.sleep(RETRY_INTERVAL)
+
+    async def _catch_up(self) -> None:
+        more = True
+        while more:
+            answer = await self._deployment.query(
+                "streaming:catchUp", {"streamId": self._stream_id, "from": self._cursor}
+            )
+            self._take(answer["deltas"])
+            self._cursor = max(self._cursor, int(answer["nextSeq"]))
+            more = answer["more"]
+
+    async def _follow_page(self) -> bool:
+        """Follow the page at the cursor until it is full.
+
+        Returns True if it was full when first seen, that is, if this viewer lags behind
+        and had better catch up in one call.
+        """
+        page = self._cursor // PAGE_SIZE
+        values = 0
+        args = {"streamId": self._stream_id, "page": page}
+        async with self._deployment.subscribe("streaming:read", args) as subscription:
+            async for value in subscription:
+                values += 1
+                self._take(value["deltas"])
+                if self._cursor >= (page + 1) * PAGE_SIZE:
+                    break
+        return values == 1
+
+    def _take(self, deltas: list[dict[str, Any]]) -> None:
+        """Hand on what lies at or beyond the cursor; what lies below was seen."""
+        chunks: list[Chunk] = []
+        for delta in deltas:
+            if delta["seq"] >= self._cursor:
+                self._cursor = int(delta["seq"]) + 1
+                chunks += delta["chunks"]
+        if chunks:
+            self._on_chunks(chunks)
