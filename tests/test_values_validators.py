@@ -158,24 +158,24 @@ def test_validators_render_as_they_are_written() -> None:
     )
 
 
-make_any: Any = v  # what the type checker would refuse
+any_v: Any = v  # what the type checker would refuse
 
 
 @pytest.mark.parametrize(
     ("make", "problem"),
     [
         (
-            lambda: make_any.object({"a b": v.string()}),
-            "'a b' cannot be a field of v.object",
+            lambda: any_v.object({"a b": v.string()}),
+            "cannot be a field of v.object",
         ),
-        (lambda: make_any.object({"a": str}), "use a validator such as v.string()"),
+        (lambda: any_v.object({"a": str}), "use a validator such as v.string()"),
         (
-            lambda: make_any.array(v.optional(v.string())),
-            "v.optional cannot be used in v.arr",
+            lambda: any_v.array(v.optional(v.string())),
+            "v.optional cannot be used in",
         ),
-        (lambda: make_any.union(str), "v.union needs a validator"),
-        (lambda: make_any.id(""), "v.id needs the name of a table"),
-        (lambda: make_any.literal(None), "v.literal needs a string, number"),
+        (lambda: any_v.union(str), "v.union needs a validator"),
+        (lambda: any_v.id(""), "v.id needs the name of a table"),
+        (lambda: any_v.literal(None), "v.literal needs a string, number"),
     ],
 )
 def test_a_validator_that_cannot_be_is_refused_at_once(make: Any, problem: str) -> None:

@@ -61,11 +61,11 @@ def _parse_module(text: str) -> str:
     components = text.split("/")
     for component in components:
         _check_component(component)
-    name, dot, extension = components[-1].partition(".")
-    if dot:
-        name, _, extension = components[-1].rpartition(".")
-        if extension != "js":
-            raise ValueError(f"Module path {text!r} has an extension that is not 'js'")
+    name, dot, extension = components[-1].rpartition(".")
+    if not dot:
+        return text
+    if extension != "js":
+        raise ValueError(f"Module path {text!r} has an extension that is not 'js'")
     return "/".join([*components[:-1], name])
 
 
