@@ -14,7 +14,7 @@ import pytest
 from kit.app.chat import ChatService, UserMessage
 from kit.app.convex_chat import ConvexChat, ConvexReply
 from kit.app.flags import Mode
-from kit.app.history import History, MessageMetadata
+from kit.app.history import History, MessageMetadata, Role
 from kit.app.llm_service import LLMService, StreamChunk
 from kit.app.tasks import Tasks
 from kit.app.workspace import Workspace
@@ -73,6 +73,7 @@ class FakeConvex(ConvexChat):
         self.streams: Callable[[], Awaitable[ConvexReply]] = self.complete
         self.asked: list[dict[str, Any]] = []
         self.stops = 0
+        self.hears_stops = True
         self.stopped = asyncio.Event()
 
     async def complete(self) -> ConvexReply:
@@ -91,8 +92,30 @@ class FakeConvex(ConvexChat):
         return await self.streams()
 
     async def stop_task(self, task_id: str) -> None:
+        if not self.hears_stops:
+            raise GONE
         self.stops += 1
         self.stopped.set()
+
+
+class FailingHistory(History):
+    """A real history whose methods named in `fails` find the disk full."""
+
+    fails: frozenset[str] = frozenset()
+
+    async def add_message(
+        self, task_id: str, role: Role, content: str, **kwargs: Any
+    ) -> str | None:
+        if f"add {role}" in self.fails:
+            raise DatabaseError("the disk is full")
+        return await super().add_message(task_id, role, content, **kwargs)
+
+    async def update_message(
+        self, message_id: str, content: str, metadata: MessageMetadata
+    ) -> None:
+        if "update" in self.fails:
+            raise DatabaseError("the disk is full")
+        await super().update_message(message_id, content, metadata)
 
 
 class QuietWorkspace(Workspace):
@@ -104,7 +127,7 @@ class Application:
     """A chat service with its task, on fakes and a real SQLite file."""
 
     def __init__(
-        self, mode: Mode, history: History, folder: Path, stop_timeout: float
+        self, mode: Mode, history: FailingHistory, folder: Path, stop_timeout: float
     ) -> None:
         self.history = history
         self._changed = asyncio.Event()
@@ -184,7 +207,7 @@ class Make(Protocol):
 
 @pytest.fixture
 async def make(tmp_path: Path) -> AsyncIterator[Make]:
-    history = await History.open(f"sqlite:///{tmp_path / 'history.db'}")
+    history = await FailingHistory.open(f"sqlite:///{tmp_path / 'history.db'}")
     made: list[Application] = []
 
     async def application(mode: Mode, *, stop_timeout: float = 5) -> Application:
@@ -291,11 +314,7 @@ async def test_before_an_unforeseen_failure_is_a_stream_error_without_its_inside
 
 async def test_before_a_last_write_that_fails_is_told(make: Make) -> None:
     app = await make("before")
-
-    async def fail(message_id: str, content: str, metadata: MessageMetadata) -> None:
-        raise DatabaseError("the disk is full")
-
-    app.history.update_message = fail  # type: ignore[method-assign]
+    app.history.fails = frozenset({"update"})
     app.llm.reply = [content("a"), app.until_row, content("b"), COMPLETE]
     await app.answer()
     assert app.statuses == ["RUNNING", "FAILED"]
@@ -315,11 +334,7 @@ async def test_before_the_same_message_is_not_answered_twice(make: Make) -> None
 
 async def test_a_message_that_cannot_be_stored_is_not_accepted(make: Make) -> None:
     app = await make("before")
-
-    async def fail(*args: Any, **kwargs: Any) -> None:
-        raise DatabaseError("the disk is full")
-
-    app.history.add_message = fail  # type: ignore[method-assign]
+    app.history.fails = frozenset({"add user"})
     await app.answer()
     ((event, payload),) = app.events
     assert event == "message-error"
@@ -385,14 +400,7 @@ async def test_option_1_a_copy_that_cannot_be_stored_does_not_fail_the_reply(
     make: Make, log: pytest.LogCaptureFixture
 ) -> None:
     app = await make("option-1")
-    add_message = app.history.add_message
-
-    async def fail_on_reply(task_id: str, role: Any, *args: Any, **kwargs: Any) -> Any:
-        if role == "assistant":
-            raise DatabaseError("the disk is full")
-        return await add_message(task_id, role, *args, **kwargs)
-
-    app.history.add_message = fail_on_reply  # type: ignore[method-assign]
+    app.history.fails = frozenset({"add assistant"})
     await app.answer()
     assert app.statuses == ["RUNNING", "COMPLETED"]
     assert "the disk is full" in log.text
@@ -547,11 +555,7 @@ async def test_a_reply_that_does_not_stop_is_no_longer_waited_for(make: Make) ->
 
 async def test_a_stop_that_convex_does_not_hear_is_raised(make: Make) -> None:
     app = await make("option-2")
-
-    async def deaf(task_id: str) -> None:
-        raise GONE
-
-    app.convex.stop_task = deaf  # type: ignore[method-assign]
+    app.convex.hears_stops = False
     app.convex.streams = app.convex.until_stopped
     app.chat.submit(UserMessage(app.task_id, "hello"))
     await app.until(lambda: bool(app.convex.asked))

@@ -16,7 +16,7 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any, Literal, NotRequired, TypedDict, cast
+from typing import Any, Literal, NotRequired, Self, TypedDict, cast
 
 from sqlalchemy import (
     JSON,
@@ -156,7 +156,7 @@ class History:
         self._engine = engine
 
     @classmethod
-    async def open(cls, url: str) -> History:
+    async def open(cls, url: str) -> Self:
         """Connect, and create the tables that are missing.
 
         `url` is `sqlite+aiosqlite:///<file>` or `postgresql+psycopg://user:password@

@@ -41,7 +41,7 @@ from kit.serving import log_to_stderr, serve
 
 __all__ = ["main"]
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("kit.app.server")  # also when run as __main__
 
 
 class _NewTask(msgspec.Struct):
