@@ -18,6 +18,7 @@ import jinja2
 import nbformat
 from nbconvert import HTMLExporter
 from pygments.formatters import HtmlFormatter
+from traitlets.config import Config
 
 from kit.checks import Check
 
@@ -106,10 +107,11 @@ def _body(executed: Path) -> str:
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             output.get("data", {}).pop(WIDGET_MIME, None)
-    exporter = HTMLExporter(template_name="basic")
-    exporter.set_trait("exclude_input_prompt", True)
-    exporter.set_trait("exclude_output_prompt", True)
-    exporter.set_trait("display_data_priority", DISPLAY_PRIORITY)
+    config = Config(
+        NbConvertBase={"display_data_priority": DISPLAY_PRIORITY},
+        TemplateExporter={"exclude_input_prompt": True, "exclude_output_prompt": True},
+    )
+    exporter = HTMLExporter(config=config, template_name="basic")
     fragment: str
     fragment, _ = exporter.from_notebook_node(notebook)
     return fragment

@@ -26,7 +26,8 @@ def write_notebook(folder: Path, name: str, *sources: str) -> Path:
     cells[1].metadata["tags"] = ["parameters"]
     cells += [new_code_cell(source) for source in sources]
     path = folder / f"{name}.ipynb"
-    nbformat.write(new_notebook(cells=cells), path)
+    kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(new_notebook(cells=cells, metadata={"kernelspec": kernelspec}), path)
     return path
 
 
@@ -81,8 +82,10 @@ def test_an_unknown_parameter_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_notebook_without_parameters_is_an_error(tmp_path: Path) -> None:
-    path = tmp_path / "01_bare.ipynb"
-    nbformat.write(new_notebook(cells=[new_code_cell("1")]), path)
+    path = write_notebook(tmp_path, "01_bare")
+    notebook = nbformat.read(path, as_version=4)
+    del notebook.cells[1]
+    nbformat.write(notebook, path)
     with pytest.raises(ConfigError, match="no cell tagged 'parameters'"):
         tour.check_parameters(path, {})
 
