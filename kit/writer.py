@@ -22,7 +22,13 @@ from kit.deltas import TextRepair, take_batch, text_bytes
 from kit.errors import RequestRejected
 from kit.parts import Chunk
 
-__all__ = ["DeltaWriter", "RunMutation", "WriterState", "call_patiently"]
+__all__ = [
+    "HEARTBEAT_INTERVAL",
+    "DeltaWriter",
+    "RunMutation",
+    "WriterState",
+    "call_patiently",
+]
 
 RunMutation: TypeAlias = Callable[[str, dict[str, Any]], Awaitable[Any]]
 """Runs a mutation by function path: an action's `ctx.run_mutation`, for one."""
@@ -52,6 +58,11 @@ _URGENT = frozenset(
 )
 MAX_APPEND_BYTES = 128 * 1024
 """Text in one append, far below the 1 MiB that a Convex document may hold."""
+HEARTBEAT_INTERVAL = 0.75
+"""Seconds of silence after which a producer asks whether it is to stop.
+
+With the time that closing a connection takes, a stop reaches the provider within 1 s.
+"""
 APPENDS_PER_INTERVAL = 512
 """After so many appends the flush interval has doubled, then tripled, and so on.
 
@@ -89,7 +100,7 @@ class DeltaWriter:
         max_bytes: int = 1024,
         max_buffer: int = 256 * 1024,
         max_append_bytes: int = MAX_APPEND_BYTES,
-        heartbeat_interval: float = 1.0,
+        heartbeat_interval: float = HEARTBEAT_INTERVAL,
         retry_for: float = 10.0,
     ) -> None:
         self._run_mutation = run_mutation

@@ -8,6 +8,7 @@ Actions run in the test's event loop, with a `ctx` that reaches the same engine.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -57,12 +58,15 @@ OWN = {"rows": rows, "patch": patch, "insert": insert, "delete": delete}
 
 
 class Functions:
-    """`call` runs any query or mutation; `now_ms` is the clock."""
+    """`call` runs any query or mutation; `now_ms` is the clock.
 
-    def __init__(
-        self, folder: Path, *, clock: Callable[[], float] | None = None
-    ) -> None:
-        self.now_ms = 1_700_000_000_000.0
+    The clock stands still until a test turns it; with `ticking`, it goes by itself.
+    """
+
+    def __init__(self, folder: Path, *, ticking: bool = False) -> None:
+        self._ticking = ticking
+        self._turned_ms = 0.0 if ticking else 1_700_000_000_000.0
+        self._committed = asyncio.Event()
         registry = FunctionRegistry.load(FOLDER)
         own = {FunctionPath("test", name): function for name, function in OWN.items()}
         self.registry = replace(registry, functions={**registry.functions, **own})
@@ -70,14 +74,32 @@ class Functions:
         self.engine = Engine(
             self.database,
             self.registry,
-            now=clock or (lambda: self.now_ms / 1000.0),
+            now=lambda: self.now_ms / 1000.0,
         )
         self.writes: list[WriteSet] = []
-        self.engine.on_commit = lambda _, written: self.writes.append(written)
+        self.engine.on_commit = self._note_commit
         self.calls: list[tuple[str, dict[str, Any]]] = []
 
     def close(self) -> None:
         self.database.close()
+
+    @property
+    def now_ms(self) -> float:
+        return self._turned_ms + (time.time() * 1000.0 if self._ticking else 0.0)
+
+    def turn(self, milliseconds: float) -> None:
+        """Turn the clock, and run nothing."""
+        self._turned_ms += milliseconds
+
+    def _note_commit(self, _: int, written: WriteSet) -> None:
+        self.writes.append(written)
+        self._committed.set()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait for a commit that makes it true."""
+        while not condition():
+            self._committed.clear()
+            await self._committed.wait()
 
     def call(
         self, path: str, args: Mapping[str, Any] | None = None, **more: Any
@@ -123,11 +145,11 @@ class Functions:
             due = [j for j in self.engine.due_jobs(until) if j.kind == "mutation"]
             if not due:
                 break
-            self.now_ms = max(self.now_ms, due[0].scheduled_time)
+            self.turn(max(due[0].scheduled_time - self.now_ms, 0.0))
             outcome = self.engine.run_job(due[0].id)
             assert outcome is not None
             assert outcome.error is None, outcome.error.text
-        self.now_ms = until
+        self.turn(max(until - self.now_ms, 0.0))
 
     async def action(self, path: str, **args: Any) -> Any:
         """Run an action as the deployment would, arguments and result checked."""

@@ -163,7 +163,7 @@ def test_a_dead_producer_is_no_hindrance_even_without_its_watchdog(
 ) -> None:
     first = begin(functions, task_id)
     append(functions, first, 0, text("half"))
-    functions.now_ms += LEASE
+    functions.turn(LEASE)
     begin(functions, task_id, "more")
     assert message(functions, first)["status"] == "failed"
     assert message(functions, first)["content"] == "half"
@@ -836,7 +836,7 @@ def test_the_sweep_replaces_a_watchdog_that_was_lost(
     stream = begin(functions, task_id)
     append(functions, stream, 0, text("half"))
     healthy = begin(functions, functions.call("tasks:create", title="other"))
-    functions.now_ms += 30_000  # no job has run: as if they had been lost
+    functions.turn(30_000)  # no job has run: as if they had been lost
     heartbeat(functions, healthy)
     assert functions.call("streaming:sweep") == {"live": 2.0, "overdue": 1.0}
     functions.advance(1)
@@ -872,7 +872,7 @@ def test_a_sweep_that_comes_late_does_not_start_a_second_chain(
     functions: Functions, task_id: str
 ) -> None:
     finalize(functions, begin(functions, task_id))
-    functions.now_ms += 300_000  # the deployment was down when the sweep was due
+    functions.turn(300_000)  # the deployment was down when the sweep was due
     stream = begin(functions, task_id, "again")
     for _ in range(100):
         heartbeat(functions, stream)

@@ -16,7 +16,7 @@ from typing import Any, cast
 
 from kit.agent import stream_reply
 from kit.convex._errors import refusal
-from kit.convex._settings import flush_interval_ms, lease_ms
+from kit.convex._settings import Settings
 from kit.convex._tools import tools_named
 from kit.deployment.functions import console
 from kit.errors import ConfigError, LLMError
@@ -24,7 +24,7 @@ from kit.llm.route import load_sdk, open_wire, route
 from kit.llm.secret import redact
 from kit.llm.wire import Turn
 from kit.parts import Chunk, FinishReason, Usage, add_usage
-from kit.writer import DeltaWriter, call_patiently
+from kit.writer import HEARTBEAT_INTERVAL, DeltaWriter, call_patiently
 
 __all__ = ["Job", "follow", "produce"]
 
@@ -43,6 +43,7 @@ class Job:
     message_id: str
     epoch: int
     model: str
+    settings: Settings
     system_prompt: str | None = None
     tools: tuple[str, ...] = ()
     api_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -83,14 +84,14 @@ async def produce(ctx: Any, job: Job) -> None:
     Cancelled, as by the time limit of actions, it closes the provider's connection and
     finalizes the reply as interrupted.
     """
-    lease = lease_ms() / 1000.0
+    lease = job.settings.lease_ms / 1000.0
     progress = _Progress()
     writer = DeltaWriter(
         ctx.run_mutation,
         job.stream_id,
         job.epoch,
-        flush_interval=flush_interval_ms() / 1000.0,
-        heartbeat_interval=min(1.0, lease / 3),
+        flush_interval=job.settings.flush_interval_ms / 1000.0,
+        heartbeat_interval=min(HEARTBEAT_INTERVAL, lease / 3),
         retry_for=lease * 2 / 3,
     )
     try:

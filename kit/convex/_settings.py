@@ -6,29 +6,41 @@
 | KIT_LEASE_MS | after what silence a producer counts as dead | 15000 |
 
 30 ms suits a deployment on the same machine; where each mutation is billed, take 100
-to 250. Raises BadSetting for a value that cannot be used.
+to 250.
 """
 
 from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from kit.convex._errors import refusal
 
-__all__ = ["flush_interval_ms", "lease_ms"]
+__all__ = ["Settings"]
 
 
-def flush_interval_ms() -> float:
-    return _number("KIT_FLUSH_INTERVAL_MS", 30.0, low=0.0, high=10_000.0)
+@dataclass(frozen=True)
+class Settings:
+    flush_interval_ms: float = 30.0
+    lease_ms: float = 15_000.0
+
+    @classmethod
+    def read(cls, env: Mapping[str, str] = os.environ) -> Settings:
+        """Raises BadSetting for a value that cannot be used."""
+        return cls(
+            flush_interval_ms=_number(
+                env, "KIT_FLUSH_INTERVAL_MS", cls.flush_interval_ms, 0.0, 10_000.0
+            ),
+            lease_ms=_number(env, "KIT_LEASE_MS", cls.lease_ms, 100.0, 600_000.0),
+        )
 
 
-def lease_ms() -> float:
-    return _number("KIT_LEASE_MS", 15_000.0, low=100.0, high=600_000.0)
-
-
-def _number(variable: str, default: float, *, low: float, high: float) -> float:
-    text = os.environ.get(variable, "").strip()
+def _number(
+    env: Mapping[str, str], variable: str, default: float, low: float, high: float
+) -> float:
+    text = env.get(variable, "").strip()
     if not text:
         return default
     try:

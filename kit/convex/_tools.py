@@ -175,10 +175,11 @@ async def wait_seconds(args: dict[str, Any]) -> dict[str, Any]:
     return {"waited": seconds}
 
 
-def _schema(name: str, kind: str, description: str) -> dict[str, Any]:
+def _schema(name: str, **argument: Any) -> dict[str, Any]:
+    """The JSON schema of an object with this one argument."""
     return {
         "type": "object",
-        "properties": {name: {"type": kind, "description": description}},
+        "properties": {name: argument},
         "required": [name],
         "additionalProperties": False,
     }
@@ -192,7 +193,7 @@ TOOLS = {
                 "calculator",
                 "Calculate an arithmetic expression: + - * / // % ** and parentheses, "
                 "abs, max, min, round, sqrt, pi, e.",
-                _schema("expression", "string", "for example 2 * (3 + 4)"),
+                _schema("expression", type="string", description="such as 2 * (3 + 4)"),
             ),
             calculate,
         ),
@@ -200,7 +201,7 @@ TOOLS = {
             ToolSpec(
                 "search_guide",
                 "Search the guide for moving chat streaming from Socket.IO to Convex.",
-                _schema("query", "string", "a few words"),
+                _schema("query", type="string", description="a few words"),
             ),
             search_guide,
         ),
@@ -208,7 +209,7 @@ TOOLS = {
             ToolSpec(
                 "wait_seconds",
                 "Wait for some seconds.",
-                _schema("seconds", "number", f"from 0 to {MAX_WAIT:g}"),
+                _schema("seconds", type="number", minimum=0, maximum=MAX_WAIT),
             ),
             wait_seconds,
         ),

@@ -18,7 +18,7 @@ from kit.convex._errors import refusal, whole_number
 from kit.convex._generate import Job, follow, produce
 from kit.convex._messages import history_before, result_of
 from kit.convex._requests import checked_request
-from kit.convex._settings import lease_ms
+from kit.convex._settings import Settings
 from kit.convex._streams import Ending
 from kit.convex.crons import end_sweeping, is_current, keep_sweeping
 from kit.convex.schema import (
@@ -108,7 +108,8 @@ async def streamChatWithTools(ctx: Any, args: dict[str, Any]) -> Any:
     written (`StreamActive`).
     """
     request, api_keys = checked_request(args, takes_keys=True)
-    started = await ctx.run_mutation("streaming:begin", _beginning(request))
+    settings = Settings.read()
+    started = await ctx.run_mutation("streaming:begin", _beginning(request, settings))
     message_id = started["messageId"]
     if not started["reused"]:
         await produce(
@@ -118,6 +119,7 @@ async def streamChatWithTools(ctx: Any, args: dict[str, Any]) -> Any:
                 message_id,
                 int(started["epoch"]),
                 request["model"],
+                settings,
                 request.get("systemPrompt"),
                 tuple(request.get("tools", ())),
                 api_keys,
@@ -142,7 +144,7 @@ async def send(ctx: Any, args: dict[str, Any]) -> Any:
     deployment's own. The reply does not depend on the caller's staying connected.
     """
     request, _ = checked_request(args, takes_keys=False)
-    started = await _streams.begin(ctx, _beginning(request))
+    started = await _streams.begin(ctx, _beginning(request, Settings.read()))
     if not started["reused"]:
         job = {
             "streamId": started["streamId"],
@@ -157,10 +159,10 @@ async def send(ctx: Any, args: dict[str, Any]) -> Any:
     return started
 
 
-def _beginning(request: dict[str, Any]) -> dict[str, Any]:
+def _beginning(request: dict[str, Any], settings: Settings) -> dict[str, Any]:
     names = ("taskId", "prompt", "model", "llmModel", "clientMessageId")
     fields = {name: request[name] for name in names if name in request}
-    return fields | {"leaseMs": lease_ms()}
+    return fields | {"leaseMs": settings.lease_ms}
 
 
 # --- following it -----------------------------------------------------------------
@@ -352,6 +354,7 @@ async def generate(ctx: Any, args: dict[str, Any]) -> Any:
             args["messageId"],
             int(args["epoch"]),
             args["model"],
+            Settings.read(),
             args.get("systemPrompt"),
             tuple(args["tools"]),
         ),
