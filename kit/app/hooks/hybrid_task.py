@@ -150,7 +150,17 @@ class HybridTask(Hook):
         The application has Convex answer it, or answers itself. Raises KitError while
         there is no connection to the application.
         """
-        return await self.socket.send_message(text, model=model)
+        if not self.is_streaming:
+            await self.until_settled()
+        return await self.socket.submit(text, model=model)
+
+    async def until_settled(self) -> None:
+        """Wait until the application is done with the last message, up to 3 s.
+
+        It refuses a message before that. A reply has ended for its viewers some moments
+        earlier.
+        """
+        await self.socket.until_settled()
 
     async def stop_stream(self) -> None:
         """Stop the reply, in Convex and in the application, whichever is writing it.

@@ -191,16 +191,14 @@ class Hook(ABC):
         stop = self.observe(look)
         try:
             look(None)
-            async with asyncio.timeout(timeout):
-                await met
-        except TimeoutError:
-            if met.done():  # the condition itself raised it
-                raise
-            raise TimeoutError(
-                f"What was waited for did not come within {timeout:g} s. Seen: {self!r}"
-            ) from None
+            await asyncio.wait({met}, timeout=timeout)
         finally:
             stop()
+        if not met.done():
+            raise TimeoutError(
+                f"What was waited for did not come within {timeout:g} s. Seen: {self!r}"
+            )
+        met.result()
 
     async def aclose(self) -> None:
         """End it. May be called again."""

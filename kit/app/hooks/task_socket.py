@@ -43,6 +43,8 @@ __all__ = ["SocketEvent", "TaskSocket", "use_task_socket"]
 
 logger = logging.getLogger("kit.app.hooks")
 
+SETTLE_TIMEOUT = 3.0
+
 Connection = Literal["connecting", "connected", "reconnecting", "disconnected"]
 
 
@@ -87,7 +89,8 @@ class TaskSocket(Hook):
     """A task over Socket.IO. See the module for what it gets wrong on purpose.
 
     `events` holds every event since the start, `connect` and `disconnect` included;
-    `task_status` the last one sent; `terminal` and `fs_changes` what the sidecar sent.
+    `task_status` the last one sent, None if unknown, as after a disconnect; `terminal`
+    and `fs_changes` what the sidecar sent.
     """
 
     def __init__(
@@ -189,9 +192,16 @@ class TaskSocket(Hook):
     async def send_message(self, text: str, *, model: str | None = None) -> str:
         """Send a user's message (`user-message`); its `clientMessageId`.
 
-        Its answer arrives by itself; a refusal shows in `error`. Raises KitError while
-        there is no connection.
+        Its answer arrives by itself; a refusal, such as while another message is being
+        answered, shows in `error`. Waits for the end of a reply that is just ending,
+        see `until_settled`. Raises KitError while there is no connection.
         """
+        if not self.is_streaming:
+            await self.until_settled()
+        return await self.submit(text, model=model)
+
+    async def submit(self, text: str, *, model: str | None = None) -> str:
+        """`send_message` at once, whatever the server is still busy with."""
         client_message_id = str(uuid.uuid4())
         payload = {
             "taskId": self.task_id,
@@ -212,6 +222,17 @@ class TaskSocket(Hook):
             self._tell(MessagesChanged())
             raise
         return client_message_id
+
+    async def until_settled(self) -> None:
+        """Wait until the server is done with the last message, up to 3 s.
+
+        It refuses a message before that, and a reply has ended for its viewers some
+        moments earlier.
+        """
+        with contextlib.suppress(TimeoutError):
+            await self.until(
+                lambda hook: hook.task_status != "RUNNING", timeout=SETTLE_TIMEOUT
+            )
 
     async def stop_stream(self) -> None:
         """Ask the server to stop (`stop-stream`); shown as stopped at once.
@@ -279,6 +300,7 @@ class TaskSocket(Hook):
             case "connect":
                 self._become("connected")
             case "disconnect":
+                self.task_status = None  # what comes of it meanwhile is not sent again
                 self._tell(*self._reply.pause())
                 if self._socket is not None:
                     self._become("reconnecting")
