@@ -169,7 +169,7 @@ class Database:
         Raises DatabaseError, with everything undone, if it cannot be stored or a
         statement before has failed.
         """
-        timestamp = max(self._timestamp + 1, int(self._now() * 1e9))
+        timestamp = self._next_timestamp()
         try:
             if self._failure is not None:
                 raise self._failure
@@ -183,6 +183,11 @@ class Database:
         self._created.clear()
         self._timestamp = timestamp
         return timestamp
+
+    def _next_timestamp(self) -> int:
+        # Not before the creation times that were given out (ms): `_load` starts there.
+        earliest = max(self._timestamp, int(self._creation_time * 1e6)) + 1
+        return max(earliest, int(self._now() * 1e9))
 
     def rollback(self) -> None:
         """Undo the transaction under way, if there is one."""
@@ -326,7 +331,7 @@ class Database:
         """A creation time for `now` (s), in ms: later than all given out before.
 
         So creation order holds within a transaction, between transactions in the same
-        instant, and when the clock is set back while the deployment runs.
+        instant, and when the clock is set back.
         """
         earliest = math.nextafter(self._creation_time, math.inf)
         self._creation_time = max(now * 1000.0, earliest)
@@ -411,6 +416,7 @@ class Database:
 
     def _load(self) -> None:
         self._timestamp = self._value("SELECT timestamp FROM clock")
+        self._creation_time = self._timestamp / 1e6
         for number, name in self._rows("SELECT number, name FROM tables"):
             self.catalog.add(Table(number, name))
         for index_id, number, name, fields in self._rows(
