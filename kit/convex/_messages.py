@@ -12,12 +12,12 @@ from collections.abc import Iterable
 from typing import Any, cast
 
 from kit.convex._errors import refusal
+from kit.convex._log import chunks_of
 from kit.parts import Part, PartsFold
 from kit.values import size_of
 
 __all__ = [
     "MAX_STORED_PARTS",
-    "chunks_of",
     "final_fields",
     "history_before",
     "newest",
@@ -144,16 +144,6 @@ def _joined(pieces: Iterable[Part]) -> list[Part]:
 
 def _content(parts: Iterable[Part]) -> str:
     return "".join(part["text"] for part in parts if part["type"] == "text")
-
-
-async def chunks_of(ctx: Any, stream_id: str) -> list[Any]:
-    """All chunks of a stream's log."""
-    deltas = (
-        await ctx.db.query("streamDeltas")
-        .with_index("by_stream_seq", lambda q: q.eq("streamId", stream_id))
-        .collect()
-    )
-    return [chunk for delta in deltas for chunk in delta["chunks"]]
 
 
 async def reply_to(ctx: Any, prompt_message_id: str) -> dict[str, Any] | None:

@@ -70,7 +70,8 @@ def _checked_keys(api_keys: Any) -> dict[str, str]:
             f"`apiKeys` has no provider {', '.join(map(repr, unknown))}. "
             f"Providers: {', '.join(PROVIDERS)}.",
         )
-    for provider, key in api_keys.items():
+    given = {name: key for name, key in api_keys.items() if key is not None}
+    for provider, key in given.items():
         if not isinstance(key, str):
             raise refusal("BadArguments", f"`apiKeys.{provider}` must be a string.")
-    return api_keys
+    return given

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from kit.convex import _begin
 from kit.convex._errors import whole_number
 from kit.convex._messages import newest
-from kit.convex._streams import find_by_client_id
 from kit.convex.schema import message_fields, message_status
 from kit.deployment.functions import query
 from kit.values import v
@@ -53,7 +53,7 @@ async def byTask(ctx: Any, args: dict[str, Any]) -> Any:
 )
 async def byClientMessageId(ctx: Any, args: dict[str, Any]) -> Any:
     """What was begun for a message, by the id that its sender gave it; or null."""
-    known = await find_by_client_id(ctx, args["taskId"], args["clientMessageId"])
+    known = await _begin.find_by_client_id(ctx, args["taskId"], args["clientMessageId"])
     if known is None:
         return None
     prompt, reply = known

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from kit.convex import _streams
+from kit.convex import _begin, _endings, _log
 from kit.convex._errors import refusal, whole_number
 from kit.convex._generate import Job, follow, produce
 from kit.convex._messages import history_before, result_of
 from kit.convex._requests import checked_request
 from kit.convex._settings import Settings
-from kit.convex._streams import Ending
+from kit.convex._streams import live_streams
 from kit.convex.crons import end_sweeping, is_current, keep_sweeping
 from kit.convex.schema import (
     chunk,
@@ -115,14 +115,14 @@ async def streamChatWithTools(ctx: Any, args: dict[str, Any]) -> Any:
         await produce(
             ctx,
             Job(
-                started["streamId"],
-                message_id,
-                int(started["epoch"]),
-                request["model"],
-                settings,
-                request.get("systemPrompt"),
-                tuple(request.get("tools", ())),
-                api_keys,
+                stream_id=started["streamId"],
+                message_id=message_id,
+                epoch=int(started["epoch"]),
+                model=request["model"],
+                settings=settings,
+                system_prompt=request.get("systemPrompt"),
+                tools=tuple(request.get("tools", ())),
+                api_keys=api_keys,
             ),
         )
     result = await follow(ctx, message_id)
@@ -144,7 +144,7 @@ async def send(ctx: Any, args: dict[str, Any]) -> Any:
     deployment's own. The reply does not depend on the caller's staying connected.
     """
     request, _ = checked_request(args, takes_keys=False)
-    started = await _streams.begin(ctx, _beginning(request, Settings.read()))
+    started = await _begin.begin(ctx, _beginning(request, Settings.read()))
     if not started["reused"]:
         job = {
             "streamId": started["streamId"],
@@ -177,9 +177,9 @@ async def read(ctx: Any, args: dict[str, Any]) -> Any:
 
     Deltas are deleted an hour after the reply has ended.
     """
-    page = whole_number(args["page"], "page", 0, _streams.MAX_LOG_DELTAS)
+    page = whole_number(args["page"], "page", 0, _log.MAX_LOG_DELTAS)
     first = page * PAGE
-    return {"deltas": await _streams.deltas(ctx, args["streamId"], first, PAGE)}
+    return {"deltas": await _log.deltas(ctx, args["streamId"], first, PAGE)}
 
 
 @query(
@@ -194,8 +194,8 @@ async def catchUp(ctx: Any, args: dict[str, Any]) -> Any:
     Call it again from `nextSeq` while `more`. Not to be subscribed to: it would send
     all again with each append.
     """
-    first = whole_number(args["from"], "from", 0, _streams.MAX_LOG_DELTAS)
-    deltas, more = await _streams.catch_up(ctx, args["streamId"], first)
+    first = whole_number(args["from"], "from", 0, _log.MAX_LOG_DELTAS)
+    deltas, more = await _log.catch_up(ctx, args["streamId"], first)
     next_seq = deltas[-1]["seq"] + 1 if deltas else first
     return {"deltas": deltas, "nextSeq": next_seq, "more": more}
 
@@ -214,7 +214,7 @@ async def cancelStream(ctx: Any, args: dict[str, Any]) -> Any:
         raise refusal("NotFound", f"There is no message {args['messageId']}.")
     if "streamId" not in message:
         return {"stopping": False, "status": message["status"]}
-    stopping = await _streams.request_stop(ctx, await ctx.db.get(message["streamId"]))
+    stopping = await _endings.request_stop(ctx, await ctx.db.get(message["streamId"]))
     return {
         "stopping": stopping,
         "status": "stopping" if stopping else message["status"],
@@ -229,9 +229,9 @@ async def stopTask(ctx: Any, args: dict[str, Any]) -> Any:
     """Stop what is being written in a task; the messages that are now stopping."""
     if await ctx.db.get(args["taskId"]) is None:
         raise refusal("NotFound", f"There is no task {args['taskId']}.")
-    live = await _streams.live_streams(ctx, args["taskId"])
+    live = await live_streams(ctx, args["taskId"])
     for stream in live:
-        await _streams.request_stop(ctx, stream)
+        await _endings.request_stop(ctx, stream)
     return {"messageIds": [stream["messageId"] for stream in live]}
 
 
@@ -251,7 +251,7 @@ async def stopTask(ctx: Any, args: dict[str, Any]) -> Any:
 )
 async def begin(ctx: Any, args: dict[str, Any]) -> Any:
     """Store the prompt and an empty reply, and open its stream; or find them again."""
-    return await _streams.begin(ctx, args)
+    return await _begin.begin(ctx, args)
 
 
 @internal_mutation(
@@ -265,7 +265,7 @@ async def begin(ctx: Any, args: dict[str, Any]) -> Any:
 )
 async def append(ctx: Any, args: dict[str, Any]) -> Any:
     """Add one delta, exactly once, in order. Every reply says if a stop is wanted."""
-    return await _streams.append(
+    return await _log.append(
         ctx, args["streamId"], args["epoch"], args["seq"], args["chunks"]
     )
 
@@ -275,7 +275,7 @@ async def append(ctx: Any, args: dict[str, Any]) -> Any:
 )
 async def heartbeat(ctx: Any, args: dict[str, Any]) -> Any:
     """Say that the producer lives, though it has nothing to append."""
-    return await _streams.beat(ctx, args["streamId"], args["epoch"])
+    return await _log.beat(ctx, args["streamId"], args["epoch"])
 
 
 @internal_mutation(
@@ -295,14 +295,14 @@ async def finalize(ctx: Any, args: dict[str, Any]) -> Any:
 
     Safe to repeat: the second time it is `closed`.
     """
-    ending = Ending(
+    ending = _endings.Ending(
         args["outcome"],
         args.get("finishReason"),
         usage=args.get("usage"),
         error=args.get("error"),
         error_kind=args.get("errorKind", "internal"),
     )
-    return await _streams.finalize(ctx, args["streamId"], args["epoch"], ending)
+    return await _endings.finalize(ctx, args["streamId"], args["epoch"], ending)
 
 
 @internal_query(
@@ -350,13 +350,13 @@ async def generate(ctx: Any, args: dict[str, Any]) -> Any:
     await produce(
         ctx,
         Job(
-            args["streamId"],
-            args["messageId"],
-            int(args["epoch"]),
-            args["model"],
-            Settings.read(),
-            args.get("systemPrompt"),
-            tuple(args["tools"]),
+            stream_id=args["streamId"],
+            message_id=args["messageId"],
+            epoch=int(args["epoch"]),
+            model=args["model"],
+            settings=Settings.read(),
+            system_prompt=args.get("systemPrompt"),
+            tools=tuple(args["tools"]),
         ),
     )
 
@@ -367,7 +367,7 @@ async def generate(ctx: Any, args: dict[str, Any]) -> Any:
 @internal_mutation(args={"streamId": v.id("streams")}, returns=v.null())
 async def watchdog(ctx: Any, args: dict[str, Any]) -> Any:
     """End a reply whose producer is silent for too long, or does not stop."""
-    await _streams.watch(ctx, args["streamId"])
+    await _endings.watch(ctx, args["streamId"])
 
 
 @internal_mutation(
@@ -382,7 +382,7 @@ async def sweep(ctx: Any, args: dict[str, Any]) -> Any:
     due = args.get("dueAt")
     if due is not None and not await is_current(ctx, due):
         return {"live": 0, "overdue": 0}
-    found = await _streams.sweep(ctx)
+    found = await _endings.sweep(ctx)
     if due is not None and found["live"]:
         await keep_sweeping(ctx, after=due)
     elif due is not None:
@@ -393,4 +393,4 @@ async def sweep(ctx: Any, args: dict[str, Any]) -> Any:
 @internal_mutation(args={"streamId": v.id("streams")}, returns=v.null())
 async def deleteDeltas(ctx: Any, args: dict[str, Any]) -> Any:
     """Delete the log of a reply that has ended; the message has its parts."""
-    await _streams.delete_deltas(ctx, args["streamId"])
+    await _log.delete_deltas(ctx, args["streamId"])
