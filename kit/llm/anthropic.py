@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, cast
 
 import anthropic
+import anthropic.resources.messages  # else imported while the first user waits
 import httpx2
 
 from kit.llm.chunks import ChunkWriter, number_of, text_of, usage
@@ -205,7 +206,7 @@ def _tool(spec: ToolSpec) -> dict[str, Any]:
     }
 
 
-# --- the stream ---------------------------------------------------------------------
+# --- the stream -------------------------------------------------------------------
 
 
 class MessageReader:

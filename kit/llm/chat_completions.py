@@ -16,6 +16,7 @@ from typing import Any, ClassVar, cast
 
 import httpx2
 import openai
+import openai.resources.chat  # else imported while the first user waits
 
 from kit.llm.chunks import ChunkWriter, number_of, text_of, usage
 from kit.llm.failures import Failures
@@ -137,7 +138,7 @@ def _tool(spec: ToolSpec) -> dict[str, Any]:
     }
 
 
-# --- the stream ---------------------------------------------------------------------
+# --- the stream -------------------------------------------------------------------
 
 
 class CompletionReader:

@@ -261,7 +261,7 @@ _SUMMARY: Mapping[LLMErrorKind, str] = {
 }
 
 
-# --- what the provider told --------------------------------------------------------
+# --- what the provider told -------------------------------------------------------
 
 _LONGEST_TEXT = 400
 

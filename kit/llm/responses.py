@@ -11,10 +11,12 @@ told apart by their `type`. Errors in the stream are events here, not exceptions
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, cast, get_args
 
 import httpx2
 import openai
+import openai.resources.responses  # else imported while the first user waits
+from openai.types.responses import ResponseStreamEvent
 
 from kit.llm.chunks import ChunkWriter, number_of, text_of, usage
 from kit.llm.failures import Failures
@@ -25,6 +27,11 @@ from kit.llm.wire import ToolResult, ToolSpec, Turn, spoken_turns, well_formed
 from kit.parts import Chunk, FinishReason, Usage
 
 __all__ = ["ResponseReader", "ResponsesWire"]
+
+# The SDK builds the schemas of all events when the first one arrives: 0.3 s in which
+# the event loop stands still. Better here, where `load_sdk` has a thread wait.
+for _event_class in get_args(get_args(ResponseStreamEvent)[0]):
+    _event_class.model_rebuild()
 
 INCOMPLETE_REASONS: Mapping[str, FinishReason] = {
     "max_output_tokens": "length",
@@ -152,7 +159,7 @@ def _tool(spec: ToolSpec) -> dict[str, Any]:
     }
 
 
-# --- the stream ---------------------------------------------------------------------
+# --- the stream -------------------------------------------------------------------
 
 
 class ResponseReader:

@@ -179,7 +179,7 @@ def _no_key(model: str) -> LLMError:
     )
 
 
-# --- how a provider spells a model -------------------------------------------------
+# --- how a provider spells a model ------------------------------------------------
 
 # claude-opus-5-5, gpt-6.2-sol, o3-mini; the scripted provider's names on either side.
 _CLAUDE = re.compile(r"claude-")

@@ -111,7 +111,7 @@ def count_tokens(*texts: str) -> int:
     return sum(len(text) for text in texts) // 4 + 1
 
 
-# --- reading what a stranger sent ---------------------------------------------------
+# --- reading what a stranger sent -------------------------------------------------
 
 
 def require(body: Mapping[str, Any], name: str, kind: type, what: str) -> Any:

@@ -80,6 +80,7 @@ def create_app(*, pace: float = DEFAULT_PACE) -> web.Application:
     """The server as an aiohttp application; `pace` in tokens per second."""
     provider = _Provider(pace)
     app = web.Application(client_max_size=_LARGEST_BODY)
+    app.on_shutdown.append(provider.shut_down)
     app.router.add_get("/health", provider.health)
     app.router.add_get("/log", provider.log)
     for spoken in _FORMATS:
@@ -96,7 +97,12 @@ class _Provider:
     def __init__(self, pace: float) -> None:
         self._pace = pace
         self._journal = Journal()
+        self._closing = asyncio.Event()
         self._failures: dict[str, int] = {}  # per request, since it last succeeded
+
+    async def shut_down(self, app: web.Application) -> None:
+        """End the replies under way, so that nobody waits for their last token."""
+        self._closing.set()
 
     async def health(self, request: web.Request) -> web.Response:
         return web.json_response({"ok": True})
@@ -162,7 +168,7 @@ class _Provider:
         )
         await response.prepare(request)
         pace = self._pace if scenario.pace is None else scenario.pace
-        run = _Run(request, response, spoken, ask, scenario, entry, pace)
+        run = _Run(request, response, spoken, ask, scenario, entry, pace, self._closing)
         try:
             await run.play()
         except (ConnectionError, asyncio.CancelledError) as error:
@@ -178,7 +184,7 @@ class _RefusedForNow(Refused):
         self.retry_after = retry_after
 
 
-# --- before the first byte ----------------------------------------------------------
+# --- before the first byte --------------------------------------------------------
 
 
 def _key(request: web.Request) -> str:
@@ -238,7 +244,7 @@ def _refusal(spoken: Format, refused: Refused, request_id: str) -> web.Response:
     return web.json_response(body, status=refused.status, headers=headers)
 
 
-# --- the stream ---------------------------------------------------------------------
+# --- the stream -------------------------------------------------------------------
 
 
 class _Run:
@@ -253,7 +259,9 @@ class _Run:
         scenario: Scenario,
         entry: Entry,
         pace: float,
+        closing: asyncio.Event,
     ) -> None:
+        self._closing = closing
         self._request = request
         self._response = response
         self._spoken = spoken
@@ -268,7 +276,7 @@ class _Run:
 
         Token i is due at start + i / pace, whatever the tokens before it took: late
         ones do not push back the rest. Raises ConnectionError once the caller is
-        gone.
+        gone, or the server is closing.
         """
         reply = compose(self._ask, self._scenario)
         fault_at = self._fault_at(reply.output_tokens)
@@ -325,7 +333,7 @@ class _Run:
         """
         while True:
             transport = self._request.transport
-            if transport is None or transport.is_closing():
+            if transport is None or transport.is_closing() or self._closing.is_set():
                 raise ConnectionResetError
             wait = _NOTICE_EVERY if due is None else due - self._clock()
             await asyncio.sleep(max(0.0, min(wait, _NOTICE_EVERY)))
