@@ -22,6 +22,7 @@ from typing import Any
 
 import requests
 
+from kit.protocol import decode_timestamp
 from kit.serving import STOP_WITH_PARENT
 
 FUNCTIONS = Path(__file__).parent / "functions"
@@ -43,7 +44,7 @@ class DeploymentProcess:
         self.url = ""
         self.pid = 0
         self._functions = functions
-        self._env = {**os.environ, **(env or {}), STOP_WITH_PARENT: "1"}
+        self._env = {**os.environ, STOP_WITH_PARENT: "1", **(env or {})}
         self._options = list(options)
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by `close`
         self._process: subprocess.Popen[str] | None = None
@@ -76,6 +77,11 @@ class DeploymentProcess:
         """End it as a user does (SIGTERM); the exit code."""
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
+        return self.wait(timeout=timeout)
+
+    def wait(self, *, timeout: float = 10.0) -> int:
+        """Wait until it has ended by itself; the exit code."""
+        assert self._process is not None
         try:
             return self._process.wait(timeout)
         finally:
@@ -100,6 +106,11 @@ class DeploymentProcess:
         """What it has written to stderr so far, over all its starts."""
         self._log.seek(0)
         return self._log.read()
+
+    def timestamp(self) -> int:
+        """Its latest timestamp, ns since the epoch."""
+        answer = requests.post(f"{self.url}/api/query_ts", timeout=30)
+        return decode_timestamp(answer.json()["ts"])
 
     @property
     def websocket_url(self) -> str:

@@ -152,7 +152,9 @@ def _preflight(request: web.Request) -> web.Response:
 
 def _explain(request: web.Request, error: web.HTTPException) -> str:
     if error.status == 404:
-        return f"There is nothing at {request.path[:200]}."
+        doubled = " (Does the deployment's URL end in a slash?)"
+        hint = doubled if request.path.startswith("//") else ""
+        return f"There is nothing at {request.path[:200]}.{hint}"
     if error.status == 405:
         return f"{request.path[:200]} does not take {request.method}."
     return error.text or error.reason

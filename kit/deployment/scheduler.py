@@ -14,12 +14,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 import msgspec
 
-from kit.deployment.actions import Actions
+from kit.deployment.actions import ActionOutcome
 from kit.deployment.engine import Engine, Job
 from kit.deployment.failures import FunctionFailure
+from kit.values import JsonValue
 
 __all__ = ["PARALLELISM", "Scheduler"]
 
@@ -36,11 +38,23 @@ SLEEP_WHEN_FULL = 0.1  # s
 AFTER_AN_ERROR = 1.0  # s
 
 
+class ActionRunner(Protocol):
+    """What runs an action: the deployment's `Actions`."""
+
+    async def run(
+        self, path: str, args: JsonValue, *, internal: bool, job_id: str | None
+    ) -> ActionOutcome: ...
+
+
 class Scheduler:
     """The loop of one deployment. `now` is the time in seconds since the epoch."""
 
     def __init__(
-        self, engine: Engine, actions: Actions, *, now: Callable[[], float] = time.time
+        self,
+        engine: Engine,
+        actions: ActionRunner,
+        *,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._engine = engine
         self._actions = actions

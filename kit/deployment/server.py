@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import AsyncIterator
 
 from aiohttp import web
 
@@ -32,9 +31,12 @@ def make_app(
     """The application around `runtime`, which it starts and stops."""
     sessions = Sessions(runtime, keep_alive or KeepAlive())
 
-    async def life(app: web.Application) -> AsyncIterator[None]:
+    async def start(app: web.Application) -> None:
         runtime.start()
-        yield
+
+    async def stop(app: web.Application) -> None:
+        # Before the handlers are waited for, so that they come to an end.
+        sessions.stop()
         await runtime.aclose()
 
     app = web.Application(middlewares=[guard], client_max_size=MAX_BODY)
@@ -46,8 +48,8 @@ def make_app(
         ]
     )
     app.on_response_prepare.append(allow_origin)
-    app.on_shutdown.append(sessions.stop)
-    app.cleanup_ctx.append(life)
+    app.on_startup.append(start)
+    app.on_shutdown.append(stop)
     return app
 
 
@@ -79,7 +81,7 @@ class Sessions:
             log.debug("session of %.40s closed, %d open", client, len(self._open))
         return response
 
-    async def stop(self, app: web.Application) -> None:
+    def stop(self) -> None:
         """Close all sessions; their handlers end soon after."""
         for session in self._open:
             session.stop()

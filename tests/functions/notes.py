@@ -145,3 +145,21 @@ async def cancelJob(ctx: Any, args: Any) -> Any:
 @action(args={"value": v.any()}, returns=v.any())
 async def echoByAction(ctx: Any, args: Any) -> Any:
     return args["value"]
+
+
+@mutation(args={"id": v.id("notes"), "body": v.string()})
+async def replace(ctx: Any, args: Any) -> Any:
+    await ctx.db.patch(args["id"], {"body": args["body"]})
+
+
+@query(args={"channel": v.string()})
+async def large_of(ctx: Any, args: Any) -> Any:
+    """4 MB, and how many notes the channel has."""
+    notes = await ctx.run_query("notes:list", args)
+    return {"count": float(len(notes)), "text": "x" * 4_000_000}
+
+
+@query(args={})
+async def forever(ctx: Any, args: Any) -> Any:
+    while True:
+        pass
