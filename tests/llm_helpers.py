@@ -100,10 +100,11 @@ async def asked(
     prompt: str = "hi",
     *,
     tools: Sequence[ToolSpec] = (),
-    **env: str,
+    read_timeout: float = 30.0,
 ) -> AsyncIterator[Conversation]:
     """A conversation with the scripted provider at `url`, routed as in real life."""
-    way = route(model, {}, {"KIT_SCRIPTED_URL": url, **env})
+    settings = {"KIT_SCRIPTED_URL": url, "KIT_LLM_READ_TIMEOUT": str(read_timeout)}
+    way = route(model, {}, settings)
     async with opened(open_wire(way)) as wire:
         yield wire.conversation(
             model=way.model,
