@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import aiohttp
 import socketio
 
-from kit.client.background import spawn
+from kit.client.background import cancel, spawn
 from kit.errors import ConfigError
 
 __all__ = ["SocketConnection"]
 
 CONNECT_TIMEOUT = 4.0
 CLOSE_TIMEOUT = 2.0
+RETRY_INTERVALS = (0.3, 0.6, 1.2, 2.0)  # seconds; the last one goes on
 
 OnEvent = Callable[[str, Any], Awaitable[None]]
 
@@ -27,8 +29,8 @@ OnEvent = Callable[[str, Any], Awaitable[None]]
 class SocketConnection:
     """`on_event(name, payload)` gets every event, `connect` and `disconnect` included.
 
-    A connection that is lost is opened again by itself, after half a second at first
-    and two seconds at most.
+    A connection that is lost is opened again until `close()`, also after the server has
+    ended it, as a server that restarts does; the client's own reconnecting does not.
     """
 
     def __init__(self, url: str, on_event: OnEvent) -> None:
@@ -37,37 +39,42 @@ class SocketConnection:
         self._session = aiohttp.ClientSession()
         self._client = socketio.AsyncClient(
             http_session=self._session,
+            reconnection=False,
             handle_sigint=False,  # the kernel's Interrupt is not ours
             request_timeout=CONNECT_TIMEOUT,
-            reconnection_delay=0.5,
-            reconnection_delay_max=2,
-            randomization_factor=0.2,
         )
         self._client.on("connect", self._connected)
         self._client.on("disconnect", self._disconnected)
         self._client.on("*", self._received)
+        self._reopening: asyncio.Task[None] | None = None
+        self._is_open = False
 
     async def open(self) -> None:
         """Connect. Raises ConfigError within 5 s if no Socket.IO server answers."""
         # In a task of its own, whose empty context all of the client's tasks inherit.
-        opening = spawn(self._open(), f"connect to {self.url}")
+        connecting = spawn(self._connect(), f"connect to {self.url}")
         try:
-            async with asyncio.timeout(CONNECT_TIMEOUT):
-                await opening
-        except TimeoutError:
-            await self.close()
-            reason = f"nothing was answered for {CONNECT_TIMEOUT:g} s"
-            raise _unreachable(self.url, reason) from None
+            await connecting
         except (socketio.exceptions.ConnectionError, ValueError) as error:
             await self.close()
-            raise _unreachable(self.url, str(error)) from None
+            raise ConfigError(
+                f"No Socket.IO server answers at {self.url}: {error}. "
+                "Check the URL and that the application server is running."
+            ) from None
         except BaseException:
-            opening.cancel()
+            await cancel(connecting)
             await self.close()
             raise
+        self._is_open = True
 
-    async def _open(self) -> None:
-        await self._client.connect(self.url, wait_timeout=CONNECT_TIMEOUT)
+    async def _connect(self) -> None:
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                await self._client.connect(self.url, wait_timeout=CONNECT_TIMEOUT)
+        except TimeoutError:
+            raise socketio.exceptions.ConnectionError(
+                f"nothing was answered for {CONNECT_TIMEOUT:g} s"
+            ) from None
 
     async def emit(self, event: str, payload: dict[str, Any]) -> None:
         """Send an event. Raises ConnectionError while there is no connection."""
@@ -78,23 +85,28 @@ class SocketConnection:
 
     async def close(self) -> None:
         """Disconnect for good. May be called again."""
+        self._is_open = False
+        if self._reopening is not None:
+            await cancel(self._reopening)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_TIMEOUT):
-                await self._client.shutdown()
+                await self._client.disconnect()
         await self._session.close()
+
+    async def _reopen(self) -> None:
+        for attempt in itertools.count():
+            await asyncio.sleep(RETRY_INTERVALS[min(attempt, len(RETRY_INTERVALS) - 1)])
+            with contextlib.suppress(socketio.exceptions.ConnectionError, ValueError):
+                await self._connect()
+                return
 
     async def _connected(self) -> None:
         await self._on_event("connect", None)
 
     async def _disconnected(self, *_: object) -> None:
         await self._on_event("disconnect", None)
+        if self._is_open:
+            self._reopening = spawn(self._reopen(), f"reconnect to {self.url}")
 
     async def _received(self, event: str, *payload: Any) -> None:
         await self._on_event(event, payload[0] if payload else None)
-
-
-def _unreachable(url: str, reason: str) -> ConfigError:
-    return ConfigError(
-        f"No Socket.IO server answers at {url}: {reason}. "
-        "Check the URL and that the application server is running."
-    )
