@@ -333,3 +333,17 @@ async def test_a_request_holds_what_it_must() -> None:
             },
         }
     ]
+
+
+async def test_a_server_that_knows_no_reasoning_is_asked_again_without() -> None:
+    seen: list[httpx2.Request] = []
+    told = {"error": {"message": "property 'reasoning' is unsupported"}}
+    answers = (
+        httpx2.Response(400, json=told),
+        body(chunk({}, "stop")),
+        body(chunk({}, "stop")),
+    )
+    async with talking("openrouter", *answers, seen=seen) as conversation:
+        await collect(conversation)
+        await collect(conversation)
+    assert ["reasoning" in sent(request) for request in seen] == [True, False, False]

