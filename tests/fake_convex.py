@@ -88,7 +88,8 @@ class FakeConvex:
         self.handlers: dict[str, Handler] = {}
         self.requests: list[dict[str, Any]] = []
         self.sessions: list[Session] = []
-        self.app = web.Application()
+        self.app = web.Application(middlewares=[self._refuse_while_away])
+        self._is_away = False
         self.app.router.add_get("/version", self.version)
         self.app.router.add_get("/api/sync", self.sync)
         self.app.router.add_post("/api/{kind}", self.call)
@@ -101,6 +102,25 @@ class FakeConvex:
             for session in self.sessions
             for path, _ in session.queries.values()
         ]
+
+    @web.middleware
+    async def _refuse_while_away(
+        self,
+        request: web.Request,
+        handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
+    ) -> web.StreamResponse:
+        if self._is_away:
+            raise web.HTTPServiceUnavailable
+        return await handler(request)
+
+    async def go_away(self) -> None:
+        """Drop all connections and answer nothing until `come_back`."""
+        self._is_away = True
+        for session in list(self.sessions):
+            await session.socket.close()
+
+    def come_back(self) -> None:
+        self._is_away = False
 
     async def publish(self, *paths: str) -> None:
         """Send the present results of the queries at `paths` to who subscribed."""

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from fake_application import TASK, FakeApplication, fake_application
 from fake_convex import serving
-from test_client_deployment import refusing, silent, unresolvable
+from wrong_places import refusing, silent, unresolvable
 
 from kit.app.hooks import (
     HookChange,
