@@ -154,6 +154,7 @@ async def test_an_unknown_model_is_404_in_the_providers_format(
         b"{",
         b"\xff",
         b"[1]",
+        b'{"a":' * 100_000,
         b'"text"',
         b"{}",
         {"model": 5},
@@ -166,7 +167,7 @@ async def test_an_unknown_model_is_404_in_the_providers_format(
         {"stream": False},
         {"stream": "yes"},
     ],
-    ids=str,
+    ids=lambda body: str(body)[:20],
 )
 async def test_a_malformed_request_is_refused_and_the_server_stays_up(
     provider: ProviderName, body: Any
@@ -186,6 +187,19 @@ async def test_a_huge_request_is_refused(provider: ProviderName) -> None:
         status, answer, _ = await post(url, provider, b" " * (9 * 1024 * 1024))
     assert status == 413
     assert json.loads(answer)["error"]
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [{"minimum": "low", "type": "number"}, {"enum": {"a": 1}}, {"enum": 5}],
+    ids=str,
+)
+async def test_a_tool_with_a_malformed_schema_is_refused(schema: Any) -> None:
+    tools = [{"name": "f", "parameters": {"properties": {"x": schema}}}]
+    async with scripted() as url:
+        body = minimal("openai", "gpt-scripted-tool", tools=tools)
+        status, answer, _ = await post(url, "openai", body)
+    assert (status, b"schema" in answer) == (400, True)
 
 
 async def test_a_wrong_scenario_says_which_there_are() -> None:

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from kit.llm.scripted.formats import Format
 from kit.llm.scripted.journal import Entry
-from kit.llm.scripted.reply import Ask, compose
+from kit.llm.scripted.reply import Ask, Reply
 from kit.llm.scripted.scenario import Scenario
 
 __all__ = ["Playback"]
@@ -30,6 +30,7 @@ class Playback:
     response: web.StreamResponse  # prepared
     spoken: Format
     ask: Ask
+    reply: Reply
     scenario: Scenario
     pace: float  # tokens per second, 0: as fast as possible
     entry: Entry
@@ -42,17 +43,17 @@ class Playback:
         ones do not push back the rest. Raises ConnectionError once the caller is
         gone, or the server is closing.
         """
-        reply = compose(self.ask, self.scenario)
-        fault_at = self._fault_at(reply.output_tokens)
+        tokens = self.reply.output_tokens
+        fault_at = self._fault_at(tokens)
         interval = 1 / self.pace if self.pace else 0.0
         sent = 0
         start: float | None = None
-        for frame in self.spoken.frames(self.ask, reply):
+        for frame in self.spoken.frames(self.ask, self.reply):
             is_content = frame.opens or frame.token is not None
             if is_content and start is None:
                 await self._wait_for_first_token()
                 start = _now()
-            if sent == fault_at and (is_content or sent == reply.output_tokens):
+            if sent == fault_at and (is_content or sent == tokens):
                 return await self._fail()
             if frame.token is not None and start is not None:
                 await self._wait_until(start + sent * interval)

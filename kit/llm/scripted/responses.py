@@ -76,9 +76,15 @@ class Responses:
         return _Answer(ask, reply).frames()
 
     def error_in_stream(self, ask: Ask) -> bytes:
-        error = {"code": "server_error", "message": "The model failed. Try again."}
-        response = {"id": f"resp_{ask.digest}", "status": "failed", "error": error}
-        failed = {"type": "response.failed", "response": response, "output": []}
+        response = {
+            "id": f"resp_{ask.digest}",
+            "object": "response",
+            "status": "failed",
+            "model": ask.model,
+            "output": [],
+            "error": {"code": "server_error", "message": "The model failed."},
+        }
+        failed = {"type": "response.failed", "response": response}
         return sse(failed, "response.failed")
 
     def error_body(self, refused: Refused, request_id: str) -> dict[str, Any]:
@@ -108,7 +114,6 @@ class _History:
         self.outputs: list[ToolOutput] = []
         self.rounds = 0
         self._open: dict[str, str] = {}  # calls without output: id -> tool name
-        self._names: dict[str, str] = {}
         self._thought = False
         self._answering = False  # the items before were outputs
 

@@ -24,7 +24,7 @@ from kit.llm.scripted.chat_completions import ChatCompletions
 from kit.llm.scripted.formats import Format, Refused
 from kit.llm.scripted.journal import Entry, Journal
 from kit.llm.scripted.playback import Playback
-from kit.llm.scripted.reply import Ask
+from kit.llm.scripted.reply import Ask, Reply, compose
 from kit.llm.scripted.responses import Responses
 from kit.llm.scripted.scenario import BadModelName, Scenario, parse_model
 from kit.serving import log_to_stderr, serve
@@ -54,7 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         default=DEFAULT_PACE,
         help="tokens per second; 0 for as fast as possible (default: %(default)g)",
     )
-    parser.add_argument("--log-level", default="INFO", choices=_LOG_LEVELS)
+    parser.add_argument(
+        "--log-level", type=str.upper, default="INFO", choices=_LOG_LEVELS
+    )
     options = parser.parse_args(argv)
     log_to_stderr(options.log_level)
     try:
@@ -131,11 +133,12 @@ class _Provider:
             try:
                 ask, scenario = await _read(request, spoken, entry)
                 self._refuse_if_scripted(spoken, ask, scenario)
+                reply = _composed(ask, scenario)
             except Refused as refused:
                 entry.end("refused", refused.status)
                 log.info("%s: %s, HTTP %d", entry.wire, entry.model, refused.status)
                 return _refusal(spoken, refused, request_id)
-            return await self._stream(request, spoken, ask, scenario, entry)
+            return await self._stream(request, spoken, ask, reply, scenario, entry)
 
         return handle
 
@@ -156,6 +159,7 @@ class _Provider:
         request: web.Request,
         spoken: Format,
         ask: Ask,
+        reply: Reply,
         scenario: Scenario,
         entry: Entry,
     ) -> web.StreamResponse:
@@ -172,6 +176,7 @@ class _Provider:
             response=response,
             spoken=spoken,
             ask=ask,
+            reply=reply,
             scenario=scenario,
             pace=self._pace if scenario.pace is None else scenario.pace,
             entry=entry,
@@ -218,7 +223,7 @@ async def _read(
     _check_key(_key(request))
     try:
         body = msgspec.json.decode(await request.read())
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Refused(400, "the body is not JSON") from None
     except web.HTTPRequestEntityTooLarge:
         raise Refused(413, "the request is too large") from None
@@ -236,6 +241,14 @@ async def _read(
             400, "only streaming is scripted: send stream: true", param="stream"
         )
     return ask, scenario
+
+
+def _composed(ask: Ask, scenario: Scenario) -> Reply:
+    """The reply. Raises Refused for a tool whose schema is none."""
+    try:
+        return compose(ask, scenario)
+    except (AttributeError, TypeError, KeyError, ValueError, OverflowError):
+        raise Refused(400, "tools: a schema cannot be understood") from None
 
 
 def _refusal(spoken: Format, refused: Refused, request_id: str) -> web.Response:
