@@ -30,7 +30,13 @@ from dataclasses import dataclass, field
 from markdown_it.token import Token
 
 from kit.widget.fences import OPENING_FENCE, OpenFence, is_closed_fence
-from kit.widget.markdown import Block, block_types, parse_blocks, render_tokens
+from kit.widget.markdown import (
+    CODE_DEPTH,
+    Block,
+    block_types,
+    parse_blocks,
+    render_tokens,
+)
 from kit.widget.patches import Append, Patch, Put, change, insert_text, text_depth
 
 __all__ = ["OPEN_LIMIT", "GrowingMarkdown", "GrowingPlain"]
@@ -82,7 +88,7 @@ class _Container:
 
 
 class GrowingMarkdown:
-    """Markdown that grows; open text beyond `open_limit` is parsed when it is closed."""
+    """Markdown that grows. Open text beyond `open_limit` is parsed when it closes."""
 
     def __init__(self, *, open_limit: int = OPEN_LIMIT) -> None:
         self._open_limit = open_limit
@@ -260,9 +266,9 @@ class GrowingMarkdown:
         self._fence = OpenFence(mark=opening[2], indent=len(opening[1]))
         code, _ = self._fence.read(source[opening.end() :])
         empty = _render(parse_blocks(opening[0]), is_open=True)
-        self._update((number, 0, 0), insert_text(empty, 3, code), patches)
+        self._update((number, 0, 0), insert_text(empty, CODE_DEPTH, code), patches)
         self._drop_regions([key for key in self._regions if key[0] > number], patches)
-        self._append_at = (number, 3)
+        self._append_at = (number, CODE_DEPTH)
 
     def _update(self, key: Key, rendered: str, patches: list[Patch]) -> None:
         block, depth, child = key

@@ -27,6 +27,7 @@ from markdown_it.utils import OptionsDict
 from kit.widget.highlight import highlight_code
 
 __all__ = [
+    "CODE_DEPTH",
     "INLINE_LIMIT",
     "Block",
     "block_types",
@@ -38,6 +39,9 @@ __all__ = [
 
 INLINE_LIMIT = 50_000
 """Characters of one paragraph beyond which emphasis, links etc. are left as text."""
+
+CODE_DEPTH = 3
+"""How many last elements to go down in a code block to where its text ends."""
 
 _ALLOWED_LINK = re.compile(r"(?:https?://|mailto:)", re.IGNORECASE)
 
@@ -96,11 +100,13 @@ def render_tokens(tokens: Sequence[Token], *, is_open: bool = False) -> str:
 
 
 def render_code(code: str, language: str = "", *, is_open: bool = False) -> str:
-    """A code block. Its text ends three elements deep; see `growing.Append`."""
+    """A code block under a bar with its language, where a view adds a button."""
     language = language.lower()
     body = html.escape(code) if is_open else highlight_code(code, language)
-    label = f' data-language="{html.escape(language)}"' if language else ""
-    return f'<div class="kit-code"{label}><pre><code>{body}</code></pre></div>\n'
+    return (
+        f'<div class="kit-code"><div class="kit-bar">{html.escape(language)}</div>'
+        f"<pre><code>{body}</code></pre></div>\n"
+    )
 
 
 class _Renderer(RendererHTML):

@@ -1,0 +1,154 @@
+"""What is shown where no widget lives: HTML that needs nothing, and plain text.
+
+Holds the static face of a transcript, for executed notebooks, reports and code hosts.
+The HTML carries its style in `style` attributes: front ends remove scripts and style
+sheets from a notebook that is not trusted. Colours are readable on a light and on a
+dark page: the text has the page's own, code has a light ground in both.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable
+
+from kit.widget.shown import ShownPart
+from kit.widget.transcript import ShownMessage
+
+__all__ = ["to_html", "to_text"]
+
+_LINE = "1px solid rgba(128,128,128,0.35)"
+_STYLES = {
+    "kit-chat": f"border:{_LINE};border-radius:8px;padding:8px 16px;max-width:960px",
+    "kit-head": f"border-bottom:{_LINE};padding:4px 0 8px 0;margin:0 0 8px 0",
+    "kit-message": "margin:0 0 16px 0",
+    "kit-role": "font-weight:bold;margin:0 0 4px 0",
+    "kit-said": f"border:{_LINE};border-radius:8px;padding:4px 12px",
+    "kit-dim": "opacity:0.75;font-size:90%",
+    "kit-card": f"border:{_LINE};border-radius:6px;padding:4px 12px;margin:8px 0",
+    "kit-error": "border:1px solid #cf222e;border-left:4px solid #cf222e;"
+    "border-radius:6px;padding:4px 12px;margin:8px 0",
+    "kit-plain": "white-space:pre-wrap;overflow-wrap:anywhere;margin:4px 0;"
+    "background:transparent;color:inherit",
+    "kit-note": "opacity:0.75;font-size:90%;margin:4px 0",
+    "kit-image": "opacity:0.75",
+    "kit-table": "overflow-x:auto;margin:8px 0",
+    "kit-code": "background:#f6f8fa;color:#1f2328;border:1px solid #d0d7de;"
+    "border-radius:6px;padding:8px 12px;margin:8px 0;overflow-x:auto",
+    "kit-bar": "color:#57606a;font-size:85%",
+    "kit-c": "color:#57606a",
+    "kit-k": "color:#cf222e",
+    "kit-s": "color:#0a3069",
+    "kit-m": "color:#0550ae",
+    "kit-f": "color:#8250df",
+    "kit-b": "color:#953800",
+    "kit-ins": "color:#116329",
+    "kit-del": "color:#82071e",
+}
+_CLASS = re.compile(r' class="([a-z-]+)"')
+_PLAIN_TAGS = {
+    "<pre><code>": '<pre style="margin:0;background:transparent;color:inherit">'
+    '<code style="background:transparent;color:inherit">',
+    "<table>": '<table border="1" cellpadding="4" style="border-collapse:collapse">',
+}
+
+_CALL_STATES = {
+    "writing": "arguments incomplete",
+    "running": "running",
+    "done": "done",
+    "failed": "failed",
+    "invalid": "arguments refused",
+    "unanswered": "no result",
+}
+
+
+def to_html(title: str, status: str, messages: Iterable[ShownMessage]) -> str:
+    """One self-contained element: no script, no style sheet, nothing to be loaded."""
+    heading = f"<strong>{html.escape(title)}</strong> " if title else ""
+    body = "".join(_message_html(message) for message in messages)
+    body = body or '<p class="kit-dim">No messages yet.</p>'
+    page = (
+        f'<div class="kit-chat"><div class="kit-head">{heading}'
+        f'<span class="kit-dim">{html.escape(status)}</span></div>{body}</div>'
+    )
+    # All markup here and in what was rendered is ours: text has its quotes escaped.
+    for plain, styled in _PLAIN_TAGS.items():
+        page = page.replace(plain, styled)
+    return _CLASS.sub(lambda found: f' style="{_STYLES[found[1]]}"', page)
+
+
+def _message_html(message: ShownMessage) -> str:
+    role = message.attributes["role"]
+    model = message.attributes.get("model", "")
+    detail = f' <span class="kit-dim">{html.escape(model)}</span>' if model else ""
+    if role == "assistant" and message.attributes["status"] in ("stopped", "failed"):
+        detail += f' <span class="kit-dim">({message.attributes["status"]})</span>'
+    parts = "".join(_part_html(part) for part in message.parts.values())
+    said = f'<div class="kit-said">{parts}</div>' if role == "user" else parts
+    return (
+        f'<div class="kit-message"><div class="kit-role">{html.escape(role)}{detail}'
+        f"</div>{said}</div>"
+    )
+
+
+def _part_html(part: ShownPart) -> str:
+    attributes = part.attributes
+    body = "".join(part.blocks())
+    match attributes["type"]:
+        case "reasoning":
+            label = f"Reasoning{_seconds(part)}"
+            return _folded("kit-card", f"<em>{label}</em>", body)
+        case "redacted-reasoning":
+            return '<p class="kit-dim">Reasoning withheld by the provider.</p>'
+        case "tool-call":
+            state = _CALL_STATES[attributes["state"]] + _seconds(part)
+            name = f"<strong>{html.escape(attributes['tool'])}</strong>"
+            if error := attributes.get("error"):
+                body += f"<p>{html.escape(error)}</p>"
+            return _folded("kit-card", f"Tool {name} · {state}", body)
+        case "tool-result":
+            label = "Error from" if attributes["isError"] else "Result of"
+            name = html.escape(attributes["tool"])
+            css_class = "kit-error" if attributes["isError"] else "kit-card"
+            return _folded(css_class, f"{label} <strong>{name}</strong>", body)
+        case "error":
+            return f'<div class="kit-error"><strong>Error</strong>{body}</div>'
+        case _:
+            return body
+
+
+def _folded(css_class: str, summary: str, body: str) -> str:
+    return f'<details class="{css_class}"><summary>{summary}</summary>{body}</details>'
+
+
+def _seconds(part: ShownPart) -> str:
+    seconds = part.attributes.get("seconds")
+    return f" · {seconds:.1f} s" if seconds is not None else ""
+
+
+def to_text(title: str, status: str, messages: Iterable[ShownMessage]) -> str:
+    """The same in plain text; replies stay Markdown."""
+    lines = [f"{title} [{status}]" if title else f"[{status}]"]
+    for message in messages:
+        lines.append("")
+        lines.append(f"{message.attributes['role']}:")
+        lines += [_part_text(part) for part in message.parts.values()]
+    return "\n".join(lines)
+
+
+def _part_text(part: ShownPart) -> str:
+    attributes = part.attributes
+    match attributes["type"]:
+        case "reasoning":
+            return f"(reasoning) {part.text}"
+        case "redacted-reasoning":
+            return "(reasoning withheld by the provider)"
+        case "tool-call":
+            return f"(tool {attributes['tool']}) {part.text}"
+        case "tool-result":
+            kind = "error" if attributes["isError"] else "result"
+            return f"({kind} of {attributes['tool']}) {part.text}"
+        case "error":
+            return f"(error) {part.text}"
+        case _:
+            return part.text
