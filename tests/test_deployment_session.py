@@ -2,16 +2,27 @@
 
 import asyncio
 import contextlib
+import json
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-from deployment_fixture import DeploymentProcess, deployment_process
+import requests
+from deployment_fixture import FUNCTIONS, DeploymentProcess, deployment_process
+from serving_app import serving
 from sync_client import ZERO, SyncClient, added, removed, sync_client
 
+from kit.deployment.database import Database
+from kit.deployment.engine import Engine
+from kit.deployment.functions import FunctionRegistry
+from kit.deployment.runtime import Runtime
+from kit.deployment.server import make_app
+from kit.deployment.session import KeepAlive
+from kit.errors import DatabaseError
 from kit.protocol import decode_timestamp, encode_timestamp
 
 SESSION = "1c84c4aa-30d4-4a70-8aa0-2b76f37755cd"
@@ -547,3 +558,89 @@ async def test_a_client_that_drops_without_a_word_leaves_nothing_behind(
         assert connection is not None and connection.transport is not None
         connection.transport.abort()
     await post(deployment, "notes:add", note(channel))
+
+
+# --- sessions: keeping alive --------------------------------------------------
+
+
+@pytest.fixture
+async def served(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[str]]]:
+    """Serve in this process, with times of the test's own; the URL."""
+    async with AsyncExitStack() as stack:
+
+        async def serve(**times: float) -> str:
+            registry = FunctionRegistry.load(FUNCTIONS)
+            database = Database.open(tmp_path, registry.schema)
+            stack.callback(database.close)
+            runtime = Runtime(Engine(database, registry), FUNCTIONS)
+            app = make_app(runtime, keep_alive=KeepAlive(**times))
+            return await stack.enter_async_context(serving(app))
+
+        yield serve
+
+
+async def test_a_client_without_news_is_pinged_both_ways(
+    served: Callable[..., Awaitable[str]],
+) -> None:
+    url = await served(ping=0.02, idle=0.05)
+    async with sync_client(url, autoping=False) as client:
+        await client.connect()
+        await client.modify()
+        found: set[str] = set()
+        while not {"ping frame", "Ping", "Transition"} <= found:
+            message = await client.socket.receive(10)
+            if message.type is aiohttp.WSMsgType.PING:
+                found.add("ping frame")
+            else:
+                found.add(json.loads(message.data)["type"])
+
+
+async def test_a_client_that_answers_pings_is_kept(
+    served: Callable[..., Awaitable[str]],
+) -> None:
+    url = await served(ping=0.02, idle=0.05, silence=0.3)
+    async with sync_client(url) as client:
+        await client.connect()
+        ending = asyncio.get_running_loop().time() + 0.6
+        while asyncio.get_running_loop().time() < ending:
+            assert await client.receive() == {"type": "Ping"}
+
+
+async def test_a_silent_client_is_dropped(
+    served: Callable[..., Awaitable[str]],
+) -> None:
+    url = await served(ping=0.02, idle=60.0, silence=0.1)
+    async with sync_client(url, autoping=False) as client:
+        await client.connect()
+        async with asyncio.timeout(5):
+            while not client.socket.closed:
+                await client.socket.receive()
+
+
+async def test_an_error_of_the_engine_closes_with_1011(
+    served: Callable[..., Awaitable[str]], caplog: pytest.LogCaptureFixture
+) -> None:
+    url = await served()
+    async with sync_client(url) as client, sync_client(url) as other:
+        await client.connect()
+        await client.mutation(0, "notes:add", note("a"))
+        await client.receive()
+        await client.transition()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Engine, "run_mutation", _disk_full)
+            await client.mutation(1, "notes:add", note("a"))
+            assert await client.closed() == (1011, "InternalServerError")
+            answer = await asyncio.to_thread(
+                requests.post,
+                f"{url}/api/mutation",
+                json={"path": "notes:add", "args": note("a")},
+            )
+            assert answer.status_code == 500
+            assert answer.json()["code"] == "InternalServerError"
+        await other.mutation(0, "notes:add", note("a"))
+        assert (await other.receive())["success"] is True
+    assert "the disk is full" in caplog.text
+
+
+def _disk_full(*_: object, **__: object) -> None:
+    raise DatabaseError("the disk is full")

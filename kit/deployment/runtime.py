@@ -116,7 +116,7 @@ def _note(kind: str, path: str, error: FunctionFailure | None, started: float) -
     if error is None:
         log.debug("%s %.80s: done in %.1f ms", kind, path, milliseconds)
     else:
-        kind_of_error = error.message.partition(":")[0][:80]
+        kind_of_error = error.message.partition(": ")[0][:80]
         log.info(
             "%s %.80s: failed in %.1f ms: %s", kind, path, milliseconds, kind_of_error
         )

@@ -145,5 +145,5 @@ def _note(job: Job, error: FunctionFailure | None) -> None:
     else:
         log.warning(
             "scheduled %s %s failed: %s (job %s)",
-            *(job.kind, job.path, error.message.partition(":")[0][:80], job.id),
+            *(job.kind, job.path, error.message.partition(": ")[0][:80], job.id),
         )
