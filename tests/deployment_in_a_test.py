@@ -1,4 +1,4 @@
-"""A database and an engine for a test, with functions defined in the test itself."""
+"""An engine on a database of its own for a test, and functions that most tests need."""
 
 import json
 from collections.abc import Iterator
@@ -7,11 +7,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from kit.deployment import functions as f
 from kit.deployment.database import Database
 from kit.deployment.engine import Engine, WriteSet
 from kit.deployment.functions import Function, FunctionRegistry
 from kit.deployment.paths import FunctionPath
-from kit.deployment.schema import Schema
+from kit.deployment.schema import Schema, define_schema, define_table
+from kit.values import v
 
 NOW = 1_700_000_000.0
 
@@ -34,8 +36,17 @@ class Commits:
     due: list[float] = field(default_factory=list)
 
 
+@dataclass
+class Options:
+    """How an engine is opened."""
+
+    clock: Clock = field(default_factory=Clock)
+    commits: Commits = field(default_factory=Commits)
+    time_limit: float = 1.0
+
+
 def registry_of(
-    schema: Schema | None = None, **functions: Function
+    schema: Schema | None = None, /, **functions: Function
 ) -> FunctionRegistry:
     """A registry with these functions in the module `m`."""
     registered = {}
@@ -49,21 +60,19 @@ def registry_of(
 def open_engine(
     data_dir: Path,
     schema: Schema | None = None,
-    *,
-    clock: Clock | None = None,
-    commits: Commits | None = None,
-    time_limit: float = 1.0,
+    options: Options | None = None,
+    /,
     **functions: Function,
 ) -> Iterator[Engine]:
     """An engine on the database in `data_dir`, closed at the end."""
+    options = options or Options()
+    clock, commits = options.clock, options.commits
     registry = registry_of(schema, **functions)
-    clock = clock or Clock()
     database = Database.open(data_dir, registry.schema, now=clock)
     try:
-        engine = Engine(database, registry, now=clock, time_limit=time_limit)
-        if commits is not None:
-            engine.on_commit = lambda *commit: commits.written.append(commit)
-            engine.on_schedule = commits.due.append
+        engine = Engine(database, registry, now=clock, time_limit=options.time_limit)
+        engine.on_commit = lambda *commit: commits.written.append(commit)
+        engine.on_schedule = commits.due.append
         yield engine
     finally:
         database.close()
@@ -91,3 +100,36 @@ def error_of(engine: Engine, name: str, **args: Any) -> str:
     error = function(f"m:{name}", args).error
     assert error is not None
     return error.message
+
+
+Ctx = Any
+Args = dict[str, Any]
+
+SCHEMA = define_schema({"notes": define_table(v.any()).index("by_kind", ["kind"])})
+
+
+@f.mutation()
+async def add(ctx: Ctx, args: Args) -> Any:
+    return await ctx.db.insert("notes", args)
+
+
+@f.query()
+async def q_all(ctx: Ctx, args: Args) -> Any:
+    return await ctx.db.query("notes").collect()
+
+
+@f.query(args={"kind": v.any()})
+async def q_kind(ctx: Ctx, args: Args) -> Any:
+    return (
+        await ctx.db.query("notes")
+        .with_index("by_kind", lambda q: q.eq("kind", args["kind"]))
+        .collect()
+    )
+
+
+COMMON = {"add": add, "q_all": q_all, "q_kind": q_kind}
+
+
+def texts(engine: Engine) -> list[Any]:
+    """The field `text` of all notes."""
+    return [note.get("text") for note in query(engine, "q_all")]

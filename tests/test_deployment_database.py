@@ -148,6 +148,20 @@ def test_savepoints_undo_what_is_inside(tmp_path: Path) -> None:
         assert database.catalog.named("others") is None
 
 
+def test_a_savepoint_undoes_one_inside_that_was_left_open(tmp_path: Path) -> None:
+    with opened(tmp_path, NUMBERS) as database:
+        transaction = Transaction(database, NOW)
+        with pytest.raises(KeyError), transaction.savepoint():
+            transaction.insert("numbers", {"n": 1})
+            # As when a function is stopped just before its own undoing.
+            database._connection.execute("SAVEPOINT depth_1")
+            transaction.insert("numbers", {"n": 2})
+            raise KeyError
+        transaction.insert("numbers", {"n": 3})
+        transaction.commit()
+        assert numbers(database) == [3.0]
+
+
 def test_user_tables_are_numbered_from_10001_for_good(tmp_path: Path) -> None:
     schema = define_schema({"a": define_table({}), "b": define_table({})})
     with opened(tmp_path, schema) as database:

@@ -458,8 +458,8 @@ ABSENT = encode_id(10001, bytes(16))
         (
             lambda t: t.insert("things", {"_x": 1}),
             (
-                "{_x: 1.0} isn't a valid document: Field '_x' starts with an underscore, "
-                "which is only allowed for system fields like '_id'"
+                "{_x: 1.0} isn't a valid document: Field '_x' starts with an "
+                "underscore, which is only allowed for system fields like '_id'"
             ),
         ),
         (lambda t: t.insert("things", {"_id": "x"}), "Provided document ID "),
@@ -486,8 +486,8 @@ ABSENT = encode_id(10001, bytes(16))
         (
             lambda t: t.insert("strict", {"n": "1"}),
             (
-                'Failed to insert or update a document in table "strict" because it does '
-                "not match the schema: Value does not match validator.\n"
+                'Failed to insert or update a document in table "strict" because it '
+                "does not match the schema: Value does not match validator.\n"
                 'Path: .n\nValue: "1"\nValidator: v.float64()'
             ),
         ),

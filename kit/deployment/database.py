@@ -161,6 +161,7 @@ class Database:
     def begin(self) -> None:
         """Start a transaction; ends with `commit` or `rollback`."""
         self._failure = None
+        self._depth = 0
         self._execute("BEGIN")
 
     def commit(self, result: SessionResult | None = None) -> int:

@@ -25,7 +25,7 @@ Result = TypeVar("Result")
 ELAPSED_FACTOR = 15
 
 # A function may catch the first signal's exception; then it is sent again.
-REPEAT = 0.05  # s
+REPEAT = 0.01  # s
 
 
 class FunctionTimedOut(BaseException):
