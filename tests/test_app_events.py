@@ -101,7 +101,7 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
     tasks = Tasks(history, room.emit)
     SocketEvents(room, chat=chat, tasks=tasks, history=history)
     app = web.Application()
-    room.sio.attach(app)
+    room.attach(app)
     server = TestServer(app)
     await server.start_server()
     made = Served(str(server.make_url("")), room, chat, history)

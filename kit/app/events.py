@@ -35,11 +35,13 @@ import logging
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 import socketio
+from aiohttp import web
 
 from kit.app.chat import DEFAULT_MODEL, ChatService, UserMessage
 from kit.app.history import History
@@ -57,6 +59,8 @@ _Text = Annotated[str, msgspec.Meta(max_length=200_000)]
 
 # Room for the longest text with each of its characters escaped in JSON.
 _MAX_FRAME = 4_000_000
+
+_CLOSE_TIMEOUT = 1.0  # seconds
 
 
 class _TaskPayload(msgspec.Struct):
@@ -94,16 +98,47 @@ class Room:
             cors_allowed_origins=is_loopback,
             max_http_buffer_size=_MAX_FRAME,
         )
+        self._web_sockets: set[asyncio.Transport] = set()
 
     async def emit(self, task_id: str, event: str, payload: Any) -> None:
         """Send an event to the clients that joined the task; None is no payload."""
         await self.sio.emit(event, payload, room=_room(task_id))
 
     async def close(self) -> None:
-        """Disconnect all clients."""
-        participants = list(self.sio.manager.get_participants("/", None))
-        for sid, _ in participants:
-            await self.sio.disconnect(sid)
+        """Close all connections, as a server that goes away does.
+
+        Not a Socket.IO disconnect, after which clients would not come back by
+        themselves when the server has been started again.
+        """
+        if self.sio.eio.sockets:
+            with suppress(TimeoutError):  # a client that does not read its last packet
+                async with asyncio.timeout(_CLOSE_TIMEOUT):
+                    await self.sio.eio.disconnect()
+        await self.sio.shutdown()
+        # aiohttp, when it shuts down, no longer listens to its web sockets: it would
+        # wait for closing handshakes that it does not hear.
+        for transport in list(self._web_sockets):
+            transport.close()
+
+    def attach(self, app: web.Application) -> None:
+        """Serve `/socket.io/` in `app`."""
+        self.sio.attach(app)
+        app.middlewares.append(self._remember_web_socket)
+
+    @web.middleware
+    async def _remember_web_socket(
+        self,
+        request: web.Request,
+        handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
+    ) -> web.StreamResponse:
+        transport = request.transport
+        if transport is None or "Upgrade" not in request.headers:
+            return await handler(request)
+        self._web_sockets.add(transport)
+        try:
+            return await handler(request)
+        finally:
+            self._web_sockets.discard(transport)
 
 
 class SocketEvents:

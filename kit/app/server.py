@@ -155,7 +155,7 @@ def _application(
     )
     SocketEvents(room, chat=chat, tasks=tasks, history=history)
     app = web.Application(middlewares=[_local_only])
-    room.sio.attach(app)
+    room.attach(app)
     app.add_routes(_Http(flags, tasks, history).routes())
 
     async def shut_down(_: web.Application) -> None:
