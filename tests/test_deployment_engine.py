@@ -1,6 +1,7 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
 from deployment_in_a_test import (
     COMMON,
     SCHEMA,
@@ -11,12 +12,15 @@ from deployment_in_a_test import (
     mutate,
     open_engine,
     query,
+    registry_of,
     texts,
 )
 
 from kit.deployment import functions as f
+from kit.deployment.database import Database
 from kit.deployment.engine import Engine, FunctionFailure, MutationOutcome
 from kit.deployment.functions import console
+from kit.errors import DatabaseError
 from kit.values import ConvexInt64, v
 
 # --- outcomes ------------------------------------------------------------------
@@ -120,6 +124,54 @@ def test_a_failed_query_still_tells_what_it_read(tmp_path: Path) -> None:
         assert query(engine, "q_need") == "now"
 
 
+@pytest.mark.parametrize("name", ["swallow", "q_swallow"])
+def test_a_failing_disk_is_not_the_functions_failure(tmp_path: Path, name: str) -> None:
+    async def read_all(ctx: Ctx, args: Args) -> None:
+        try:
+            await ctx.db.query("notes").collect()
+        except Exception:
+            console.error("swallowed")
+
+    functions = {"swallow": f.mutation()(read_all), "q_swallow": f.query()(read_all)}
+    database = Database.open(tmp_path, SCHEMA)
+    engine = Engine(database, registry_of(SCHEMA, **functions, **COMMON))
+    mutate(engine, "add", text="kept")
+    # Any error from SQLite will do.
+    database._connection.execute("ALTER TABLE documents RENAME TO hidden")
+    run = engine.run_query if name.startswith("q") else engine.run_mutation
+    with pytest.raises(DatabaseError, match="What was committed before is kept"):
+        run(f"m:{name}", {})
+    database._connection.execute("ALTER TABLE hidden RENAME TO documents")
+    assert texts(engine) == ["kept"]
+    database.close()
+
+
+def test_a_full_disk_stores_nothing(tmp_path: Path) -> None:
+    database = Database.open(tmp_path, SCHEMA)
+    engine = Engine(database, registry_of(SCHEMA, **COMMON))
+    mutate(engine, "add", text="kept")
+    database._connection.execute("PRAGMA max_page_count = 1")
+    with pytest.raises(DatabaseError, match="Check the disk's free space"):
+        engine.run_mutation("m:add", {"text": "x" * 900_000})
+    database._connection.execute("PRAGMA max_page_count = 100000")
+    mutate(engine, "add", text="and kept")
+    assert texts(engine) == ["kept", "and kept"]
+    database.close()
+
+
+def test_print_goes_to_stderr(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @f.query()
+    async def q_print(ctx: Ctx, args: Args) -> None:
+        print("printed")  # noqa: T201
+
+    with open_engine(tmp_path, q_print=q_print) as engine:
+        assert engine.run_query("m:q_print", {}).log_lines == []
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "printed\n")
+
+
 # --- sessions ------------------------------------------------------------------
 
 
@@ -157,6 +209,13 @@ def test_the_answer_is_stored_even_if_nothing_was_written(tmp_path: Path) -> Non
         assert first.value_json == again.value_json == "1.0"
         assert first.log_lines == again.log_lines == ["[LOG] 'run' 1"]
         assert first.timestamp == again.timestamp == engine.latest_timestamp
+
+
+def test_a_request_number_may_be_of_any_size(tmp_path: Path) -> None:
+    with open_engine(tmp_path, SCHEMA, **COMMON) as engine:
+        for expected in (False, True):
+            outcome = engine.run_mutation("m:add", {}, session=("s", 2**70))
+            assert outcome.replayed is expected
 
 
 def test_a_failed_request_is_run_again(tmp_path: Path) -> None:

@@ -18,17 +18,14 @@ from deployment_in_a_test import (
     mutate,
     open_engine,
     query,
-    registry_of,
     texts,
 )
 
 from kit.deployment import functions as f
-from kit.deployment.database import Database
-from kit.deployment.engine import Engine, FunctionFailure
+from kit.deployment.engine import FunctionFailure
 from kit.deployment.failures import UsageError
 from kit.deployment.functions import console
 from kit.deployment.ids import encode_id
-from kit.errors import DatabaseError
 from kit.values import v
 
 # --- finding functions, arguments, results -------------------------------------
@@ -310,27 +307,6 @@ def test_an_endless_recursion_is_only_a_failure(tmp_path: Path) -> None:
     with open_engine(tmp_path, SCHEMA, recurse=recurse, **COMMON) as engine:
         assert "RecursionError" in error_of(engine, "recurse")
         assert texts(engine) == []
-
-
-def test_a_full_disk_is_not_the_functions_failure(tmp_path: Path) -> None:
-    @f.mutation()
-    async def swallow(ctx: Ctx, args: Args) -> None:
-        await ctx.db.insert("notes", {"text": "lost"})
-        try:
-            await ctx.db.insert("notes", {"text": "x" * 900_000})
-        except Exception:
-            console.error("swallowed")
-
-    registry = registry_of(SCHEMA, swallow=swallow, **COMMON)
-    database = Database.open(tmp_path, SCHEMA)
-    engine = Engine(database, registry)
-    database._connection.execute("PRAGMA max_page_count = 1")
-    with pytest.raises(DatabaseError, match="Check the disk's free space"):
-        engine.run_mutation("m:swallow", {})
-    database._connection.execute("PRAGMA max_page_count = 100000")
-    mutate(engine, "add", text="kept")
-    assert texts(engine) == ["kept"]
-    database.close()
 
 
 # --- calls within a transaction ------------------------------------------------

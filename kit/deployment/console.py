@@ -1,8 +1,8 @@
 """`console.log` for functions: log lines that go to the client with the result.
 
 A line is `[LEVEL] text`, each argument shown as JavaScript's console shows it:
-`console.log("hi", 1)` gives `[LOG] 'hi' 1`. `print` is left alone: it goes to the
-deployment's own output. Outside a function, lines go to stderr.
+`console.log("hi", 1)` gives `[LOG] 'hi' 1`. Outside a function, lines go to stderr.
+`print` is left alone here.
 """
 
 from __future__ import annotations

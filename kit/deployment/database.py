@@ -78,7 +78,7 @@ CREATE TABLE entries (
 ) WITHOUT ROWID;
 CREATE TABLE session_results (
     session TEXT NOT NULL,
-    request INTEGER NOT NULL,
+    request TEXT NOT NULL,  -- a number of any size
     timestamp INTEGER NOT NULL,
     value TEXT NOT NULL,
     log_lines TEXT NOT NULL,  -- JSON array
@@ -172,8 +172,7 @@ class Database:
         """
         timestamp = self._next_timestamp()
         try:
-            if self._failure is not None:
-                raise self._failure
+            self.check()
             self._execute("UPDATE clock SET timestamp = ?", timestamp)
             if result is not None:
                 self._save_result(timestamp, result)
@@ -184,6 +183,14 @@ class Database:
         self._created.clear()
         self._timestamp = timestamp
         return timestamp
+
+    def check(self) -> None:
+        """Raises DatabaseError again if a statement of this transaction has failed.
+
+        A function may have caught it the first time.
+        """
+        if self._failure is not None:
+            raise self._failure
 
     def _next_timestamp(self) -> int:
         # Not before the creation times that were given out (ms): `_load` starts there.
@@ -349,7 +356,7 @@ class Database:
                 "SELECT timestamp, value, log_lines FROM session_results "
                 "WHERE session = ? AND request = ?",
                 session,
-                request,
+                str(request),
             )
         )
         if found is None:
@@ -361,7 +368,7 @@ class Database:
         self._execute(
             "INSERT INTO session_results VALUES (?, ?, ?, ?, ?)",
             result.session,
-            result.request,
+            str(result.request),
             timestamp,
             result.value_json,
             json.dumps(result.log_lines),

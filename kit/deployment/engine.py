@@ -8,9 +8,10 @@ jobs; when to run them is the server's business.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -53,7 +54,7 @@ __all__ = [
 ]
 
 INTERRUPTED = "Transient error while executing action"
-JOBS_BETWEEN_PRUNINGS = 1000
+JOBS_BETWEEN_PRUNINGS = 100
 
 
 @dataclass(frozen=True)
@@ -191,11 +192,15 @@ class Engine:
         function = find_function(self._registry, path, kind, internal=internal)
         execution = Execution(self._registry, transaction)
         try:
-            return run_with_deadline(
-                self._time_limit, lambda: execution.run(function, args)
-            )
+            # What it prints: the deployment's own stdout says only where it listens.
+            with redirect_stdout(sys.stderr):
+                value = run_with_deadline(
+                    self._time_limit, lambda: execution.run(function, args)
+                )
         except FunctionTimedOut as stopped:
             raise FunctionFailed(FunctionFailure(str(stopped))) from stopped
+        self._database.check()
+        return value
 
     @contextmanager
     def _transaction(self) -> Iterator[Transaction]:

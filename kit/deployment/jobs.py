@@ -39,7 +39,7 @@ EndState: TypeAlias = Literal["success", "failed", "canceled"]
 YEARS_AHEAD = 5
 MS_PER_YEAR = 366 * 24 * 3600 * 1000.0
 LIFETIME = 7 * 24 * 3600 * 1000.0  # ms that a job is kept after it has ended
-PRUNED_AT_ONCE = 1000
+PRUNED_AT_ONCE = 200
 
 
 def schedule_job(
