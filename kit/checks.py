@@ -19,6 +19,7 @@ from typing import Any
 
 from kit.app.hooks import ChatSource, HookChange, PartsChanged
 from kit.errors import CheckFailed
+from kit.stack import ServerProcess
 
 __all__ = ["CHECKS_MIME", "Check", "Checks", "Recorder"]
 
@@ -61,6 +62,12 @@ class Checks:
         else:
             self.results.append(check)
         return check.held
+
+    def expect_logged(self, server: ServerProcess, text: str) -> bool:
+        """Record that the server's log has a line with `text`; returns whether so."""
+        lines = server.log_lines(text)
+        line = lines[-1][lines[-1].index(text) :] if lines else "not in the log"
+        return self.expect(f"The {server.name} logs “{text}”", lines, line)
 
     @property
     def failed(self) -> list[Check]:

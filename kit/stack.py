@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 import socket
 import sys
@@ -36,6 +37,9 @@ SCRIPTED_URL = "KIT_SCRIPTED_URL"
 API_KEYS = ("OPENROUTER_API_KEY", "ANTHROPIC_API_KEY", "OPENAI_API_KEY")
 
 Provider = Literal["scripted", "real"]
+
+# A 403 that is not the milliseconds of a time, a port or a piece of an id.
+_REFUSED = re.compile(r"(?<![\w,.:])403(?!\w)")
 
 
 class ServerProcess:
@@ -273,7 +277,8 @@ class Stack:
             line
             for server in servers
             if server is not None
-            for line in server.log_lines("403")
+            for line in server.log_lines()
+            if _REFUSED.search(line)
         ]
 
     async def cut_deployment(self) -> None:

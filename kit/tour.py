@@ -140,6 +140,7 @@ def run_notebook(
             execution_timeout=cell_timeout,
             shutdown_kernel="immediate",
             on_cell_start=counter,
+            extra_arguments=["--log-level=ERROR"],  # each kernel warns of plain TCP
         )
     except PapermillExecutionError as failure:
         error = f"{failure.ename}: {failure.evalue}"
