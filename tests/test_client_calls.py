@@ -126,7 +126,17 @@ async def test_a_refused_request_says_what_the_deployment_said(
     assert caught.value.status == status
 
 
-@pytest.mark.parametrize("content", [{"status": "maybe"}, "<html>", 5, None])
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"status": "maybe"},
+        {"status": "success", "value": {"$integer": 5}},
+        {"status": "error", "errorMessage": "x", "errorData": {"$bad": 5}},
+        "<html>",
+        5,
+        None,
+    ],
+)
 async def test_an_answer_in_another_shape_is_shown(content: Any) -> None:
     fake = FakeConvex()
 

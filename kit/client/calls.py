@@ -152,20 +152,21 @@ class Calls:
             self._reject(status, content)
         try:
             answer = _answers.decode(content)
-        except msgspec.DecodeError as error:
+            match answer:
+                case _Success():
+                    value, error = from_json(answer.value), None
+                case _Failure():
+                    value, error = None, _function_error(path, answer)
+        except ValueError as reason:  # not JSON, of another shape, or no Convex value
             raise DeploymentError(
                 f"{path}: {self.url} does not answer as a Convex deployment does "
-                f"({error}): {_excerpt(content)}"
+                f"({reason}): {_excerpt(content)}"
             ) from None
         for line in answer.logLines:
             logger.info("%s: %s", path, line)
-        match answer:
-            case _Success(value=value):
-                return from_json(value)
-            case _Failure(errorMessage=message, errorData=data):
-                if data is msgspec.UNSET:
-                    raise FunctionError(path, message)
-                raise ConvexFunctionError(path, message, from_json(data))
+        if error is not None:
+            raise error
+        return value
 
     def _reject(self, status: int, content: bytes) -> NoReturn:
         try:
@@ -219,6 +220,13 @@ class Calls:
         session = self._sessions.pop(asyncio.get_running_loop(), None)
         if session is not None:
             await session.close()
+
+
+def _function_error(path: str, failure: _Failure) -> FunctionError:
+    if failure.errorData is msgspec.UNSET:
+        return FunctionError(path, failure.errorMessage)
+    data = from_json(failure.errorData)
+    return ConvexFunctionError(path, failure.errorMessage, data)
 
 
 class _Lost(Exception):

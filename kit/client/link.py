@@ -74,6 +74,7 @@ class Link:
         self._connecting = asyncio.Lock()
         self._news = asyncio.Event()
         self._suspected = False
+        self._next_probe = 0.0  # in the loop's time
         self._tasks: list[asyncio.Task[None]] = []
 
     # --- state ------------------------------------------------------------------
@@ -210,8 +211,12 @@ class Link:
                 await asyncio.sleep(RETRY_INTERVAL)
             return
         await self._start_worker_if_needed()
-        if not await self._news_comes():
-            self._count_mute_round()
+        await self._wait_for_news()
+        now = asyncio.get_running_loop().time()
+        if now < self._next_probe and not self._suspected:
+            return
+        self._next_probe = now + PROBE_INTERVAL
+        self._count_mute_round()
         looking = self._slots or self._suspected
         self._suspected = False
         if looking and not await self._answers() and not await self._answers():
@@ -219,15 +224,12 @@ class Link:
             # its answer is there.
             self._become("reconnecting")
 
-    async def _news_comes(self) -> bool:
-        """Whether there is news before the next round of the prober."""
-        try:
-            async with asyncio.timeout(PROBE_INTERVAL):
+    async def _wait_for_news(self) -> None:
+        """Wait for a new subscription, a suspicion, or the time of the next probe."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(self._next_probe):
                 await self._news.wait()
-        except TimeoutError:
-            return False
         self._news.clear()
-        return True
 
     async def _answers(self) -> bool:
         try:

@@ -87,7 +87,7 @@ class Slot:
 
 
 class Subscription:
-    """The values of one query, newest first come first served: an async iterator.
+    """The values of one query, as they change: an async iterator.
 
     ```python
     async for messages in deployment.subscribe("messages:byTask", {"taskId": task}):

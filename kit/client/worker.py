@@ -123,7 +123,7 @@ def _line(subscription_id: int, outcome: dict[str, Any]) -> bytes:
 
 def _exit_if_broken(error: Exception) -> None:
     """End the process if the client's own machinery has ended: it never recovers."""
-    if "channel closed" in str(error):
+    if str(error).strip() == "channel closed":
         sys.stderr.write(f"The client has lost its connection for good: {error}\n")
         sys.stderr.flush()
         os._exit(CLIENT_BROKEN)

@@ -111,7 +111,7 @@ class WorkerProcess:
             while line := await self._process.stdout.readline():
                 self.has_spoken = True
                 self._on_message(_decoder.decode(line))
-        except ValueError as error:  # no Convex value, or a line beyond all limits
+        except ValueError as error:  # not what was agreed, or a line beyond all limits
             self._tail.append(f"It sent something unusable: {error}")
         await self._end()
         self._on_end(self)
