@@ -18,7 +18,13 @@ from kit.app.history import History, MessageMetadata, Role
 from kit.app.llm_service import LLMService, StreamChunk
 from kit.app.tasks import Tasks
 from kit.app.workspace import Workspace
-from kit.errors import DatabaseError, DeploymentError, DeploymentUnreachable, KitError
+from kit.errors import (
+    DatabaseError,
+    DeploymentError,
+    DeploymentUnreachable,
+    FunctionError,
+    KitError,
+)
 
 GONE = DeploymentUnreachable("http://127.0.0.1:1", "refused")
 STREAM_EVENTS = {"stream-chunk", "stream-complete", "stream-error"}
@@ -73,7 +79,7 @@ class FakeConvex(ConvexChat):
         self.streams: Callable[[], Awaitable[ConvexReply]] = self.complete
         self.asked: list[dict[str, Any]] = []
         self.stops = 0
-        self.hears_stops = True
+        self.stop_fails_with: Exception | None = None
         self.stopped = asyncio.Event()
 
     async def complete(self) -> ConvexReply:
@@ -92,8 +98,8 @@ class FakeConvex(ConvexChat):
         return await self.streams()
 
     async def stop_task(self, task_id: str) -> None:
-        if not self.hears_stops:
-            raise GONE
+        if self.stop_fails_with is not None:
+            raise self.stop_fails_with
         self.stops += 1
         self.stopped.set()
 
@@ -493,12 +499,48 @@ async def test_stopping_before_the_first_word_ends_the_turn(make: Make) -> None:
     assert await app.stored() == [("user", "hello")]
 
 
+async def test_a_stop_at_once_still_ends_in_a_status(make: Make) -> None:
+    app = await make("before")
+    app.chat.submit(UserMessage(app.task_id, "hello"))
+    await asyncio.sleep(0)  # it has begun, and is still storing the message
+    await app.chat.stop(app.task_id)
+    assert app.statuses[-1] == "STOPPED"
+    assert app.llm.asked == []
+
+
+async def test_a_stop_in_the_last_moment_does_not_swallow_the_end(make: Make) -> None:
+    app = await make("option-2")
+    app.chat.submit(UserMessage(app.task_id, "hello"))
+
+    async def stop_meanwhile() -> None:
+        stopping = asyncio.create_task(app.chat.stop(app.task_id))
+        await asyncio.sleep(0)
+        assert not stopping.done()
+
+    async def failed() -> ConvexReply:
+        raise KitError("overloaded")
+
+    app.convex.streams = failed
+    app.at_event["message-error"] = stop_meanwhile
+    await app.until_status("FAILED")
+    assert app.statuses == ["RUNNING", "FAILED"]
+
+
 async def test_stopping_an_idle_task_does_not_spoil_its_next_reply(make: Make) -> None:
     app = await make("before")
     await app.chat.stop(app.task_id)
     assert app.events == []
     await app.answer()
     assert app.text == "Hello"
+
+
+async def test_stopping_an_idle_task_that_convex_does_not_know_is_no_error(
+    make: Make,
+) -> None:
+    app = await make("option-1")
+    app.convex.stop_fails_with = FunctionError("streaming:stopTask", "not an id")
+    await app.chat.stop(app.task_id)
+    assert app.events == []
 
 
 async def test_stopping_corrects_a_status_that_a_killed_server_left(make: Make) -> None:
@@ -555,7 +597,7 @@ async def test_a_reply_that_does_not_stop_is_no_longer_waited_for(make: Make) ->
 
 async def test_a_stop_that_convex_does_not_hear_is_raised(make: Make) -> None:
     app = await make("option-2")
-    app.convex.hears_stops = False
+    app.convex.stop_fails_with = GONE
     app.convex.streams = app.convex.until_stopped
     app.chat.submit(UserMessage(app.task_id, "hello"))
     await app.until(lambda: bool(app.convex.asked))

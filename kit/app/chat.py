@@ -32,7 +32,7 @@ import logging
 import time
 import uuid
 from collections.abc import AsyncIterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import assert_never
@@ -45,7 +45,7 @@ from kit.app.llm_service import LLMService, StreamChunk
 from kit.app.reply import WRITE_INTERVAL, Reply
 from kit.app.tasks import Emit, Tasks
 from kit.app.workspace import Workspace
-from kit.errors import DatabaseError, DeploymentError, KitError
+from kit.errors import DatabaseError, DeploymentError, FunctionError, KitError
 
 __all__ = ["DEFAULT_MODEL", "ChatService", "UserMessage", "get_system_prompt"]
 
@@ -66,14 +66,16 @@ class UserMessage:
 
 @dataclass(slots=True)
 class _Run:
-    """A message being answered; `in_convex` while Convex streams the reply."""
+    """A message being answered."""
 
     answering: asyncio.Task[None] | None = None
-    in_convex: bool = False
+    in_convex: bool = False  # while Convex streams the reply
     stop_requested: bool = False
+    ended: bool = False  # only its last status is still to be told
 
 
 def get_system_prompt() -> str:
+    """What the model is told to be, in every form."""
     return (
         "You are a helpful assistant in a chat application. Answer in Markdown. "
         "Use the tools you are given when they help."
@@ -234,6 +236,8 @@ class ChatService:
 
     async def _copy_to_sql(self, message: UserMessage, stored: ConvexReply) -> None:
         """Keep SQL whole while Option 1 may still fall back, or be rolled back."""
+        if not stored.text:
+            return
         metadata: MessageMetadata = {
             "isStreaming": False,
             "parts": [{"type": "text", "text": stored.text}],
@@ -282,22 +286,36 @@ class ChatService:
         and ends in STOPPED; a reply that Convex streams goes on there.
         """
         task_id = message.task_id
-        if self.mode != "option-2" and not await self._save_user_message(message):
-            return
-        await self._tasks.set_status(task_id, "RUNNING")
-        sidecar = asyncio.create_task(self._workspace.run_turn(task_id, message.text))
+        run = self._runs.get(task_id) or _Run()
         try:
-            status, error = await self._answer(message)
-            await asyncio.wait({sidecar})
+            if self.mode != "option-2" and not await self._save_user_message(message):
+                return
+            await self._tasks.set_status(task_id, "RUNNING")
+            async with self._sidecar(message):
+                status, error = await self._answer(message)
         except asyncio.CancelledError:
-            await self._cancelled(task_id)
+            if run.in_convex and not run.stop_requested:
+                logger.info("[CHAT] The reply of task %s goes on in Convex", task_id)
+            else:
+                await self._tasks.set_status(task_id, "STOPPED")
             raise
-        finally:
-            sidecar.cancel()
+        run.ended = True
         if error is not None:
             await self._emit(task_id, "message-error", {"error": error})
         # The last event: whoever hears it may send the next message.
         await self._tasks.set_status(task_id, status, error)
+
+    @asynccontextmanager
+    async def _sidecar(self, message: UserMessage) -> AsyncIterator[None]:
+        """The workspace works beside the reply; its last events come before the end."""
+        working = asyncio.create_task(
+            self._workspace.run_turn(message.task_id, message.text)
+        )
+        try:
+            yield
+            await asyncio.wait({working})
+        finally:
+            working.cancel()
 
     async def _answer(self, message: UserMessage) -> tuple[TaskStatus, str | None]:
         """Run the form that the mode names: the task's new status, and what failed."""
@@ -317,13 +335,6 @@ class ChatService:
         except Exception as error:
             logger.exception("[CHAT] Task %s failed", message.task_id)
             return "FAILED", _told(error)
-
-    async def _cancelled(self, task_id: str) -> None:
-        run = self._runs.get(task_id)
-        if run is not None and run.in_convex and not run.stop_requested:
-            logger.info("[CHAT] The reply of task %s goes on in Convex", task_id)
-        else:
-            await self._tasks.set_status(task_id, "STOPPED")
 
     async def _save_user_message(self, message: UserMessage) -> bool:
         """Whether the message is new and stored; if not, the client is told."""
@@ -372,28 +383,33 @@ class ChatService:
             done, _ = await asyncio.wait({run.answering}, timeout=0.5)
             if done:
                 return
-        run.answering.cancel()
-        await asyncio.wait({run.answering})
+        await _cancel(run)
 
     async def _stop_idle(self, task_id: str) -> None:
         if self.mode != "before":
-            await self._convex.stop_task(task_id)
+            with suppress(FunctionError):  # a task that Convex does not know
+                await self._convex.stop_task(task_id)
         task = await self._tasks.find(task_id)
         if task is not None and task["status"] == "RUNNING":
             await self._tasks.set_status(task_id, "STOPPED")
 
     async def close(self) -> None:
         """Stop all replies that are streamed from here; their text is kept."""
-        answering = {run.answering for run in self._runs.values() if run.answering}
-        for task in answering:
-            task.cancel()
-        if answering:
-            await asyncio.wait(answering)
+        await asyncio.gather(*map(_cancel, list(self._runs.values())))
 
     @property
     def _convex(self) -> ConvexChat:
         assert self._optional_convex is not None, f"mode {self.mode} needs Convex"
         return self._optional_convex
+
+
+async def _cancel(run: _Run) -> None:
+    """Cancel a run that has not ended by itself; returns when it has ended."""
+    if run.answering is None:
+        return
+    if not run.ended:
+        run.answering.cancel()
+    await asyncio.wait({run.answering})
 
 
 def _status(stored: ConvexReply) -> TaskStatus:
