@@ -104,6 +104,9 @@ def test_what_cannot_be_a_function_is_refused_at_once(
 def test_functions_are_found_by_path(tmp_path: Path) -> None:
     folder_of(tmp_path, messages=LIST, dir__deep=LIST, _helpers=LIST, _dir__x=LIST)
     (tmp_path / "notes.txt").write_text("not Python")
+    # As npm leaves it beside functions in TypeScript.
+    (tmp_path / "node_modules" / "a-tool").mkdir(parents=True)
+    (tmp_path / "node_modules" / "a-tool" / "make-it.py").write_text("no module")
     registry = FunctionRegistry.load(tmp_path)
     assert registry.paths() == ["dir/deep:list", "messages:list"]
     found = registry.get("dir/deep.js:list")

@@ -168,8 +168,8 @@ class FunctionRegistry:
     def load(cls, folder: Path) -> FunctionRegistry:
         """Import the Python files below `folder` and collect their functions.
 
-        Files and folders whose names start with `_` or `.` are left out; `schema.py`,
-        if there is one, must define `schema`. A folder that is a package is imported
+        Files and folders whose names start with `_` or `.`, and `node_modules`, are
+        left out; `schema.py`, if there is one, must define `schema`. A folder that is a package is imported
         under its dotted name, any other through `sys.path` (one such folder at a time
         in a process). Raises FunctionLoadError naming file and line.
         """

@@ -62,7 +62,7 @@ def _walk(folder: Path) -> Iterator[Path]:
             f"Cannot read the functions folder {folder}: {error.strerror}."
         ) from None
     for entry in entries:
-        if entry.name.startswith(("_", ".")):
+        if entry.name.startswith(("_", ".")) or entry.name == "node_modules":
             continue
         if entry.is_dir():
             yield from _walk(entry)
