@@ -220,6 +220,21 @@ async def test_a_deployment_that_restarts_meanwhile_is_waited_for(
     assert (await stream(convex)).status == "complete"
 
 
+@pytest.mark.parametrize(
+    "failure",
+    [
+        RequestRejected(503, "Overloaded", "later"),
+        FunctionError("messages:byClientMessageId", "Server Error"),
+    ],
+)
+async def test_a_lookup_that_fails_does_not_mean_that_nothing_was_begun(
+    convex: FakeConvex, failure: Exception
+) -> None:
+    convex.action_does = failing(GONE)
+    convex.failures = [None, failure, failure]
+    assert (await stream(convex)).status == "complete"
+
+
 async def test_one_that_stays_away_is_no_case_for_a_fallback(
     convex: FakeConvex,
 ) -> None:

@@ -173,10 +173,8 @@ class ConvexChat:
         """Return if the action that failed with `error` had begun the reply."""
         if refused := _refusal(error):
             raise KitError(refused)
-        # A function that failed has done what it will do; a call whose answer was
-        # lost may only just be arriving.
-        looks = 1 if isinstance(error, FunctionError | RequestRejected) else 4
-        for look in range(looks):
+        # A call whose answer was lost may only just be arriving.
+        for look in range(1 if _has_ended(error) else 4):
             if look:
                 await asyncio.sleep(self._poll_interval)
             if await self._patiently(*_begun_query(task_id, client_message_id)):
@@ -207,7 +205,7 @@ class ConvexChat:
                 )
             await asyncio.sleep(self._poll_interval)
         newest = {"taskId": task_id, "limit": 8}
-        for row in await self._patiently("messages:byTask", newest) or []:
+        for row in await self._patiently("messages:byTask", newest):
             if row["_id"] == begun["messageId"]:
                 return _reply(row)
         raise KitError(
@@ -217,14 +215,13 @@ class ConvexChat:
     async def _patiently(self, path: str, args: dict[str, Any]) -> Any:
         """A query's value, also from a deployment that is just restarting.
 
-        None if the deployment refuses to answer it. Raises KitError.
+        Whatever it fails with: it was answered before the reply was begun, so that no
+        failure can mean that there is no reply. Raises KitError.
         """
         deadline = time.monotonic() + self._lost_timeout
         while True:
             try:
                 return await self._quickly("query", path, args)
-            except (FunctionError, RequestRejected):
-                return None
             except DeploymentError:
                 if time.monotonic() > deadline:
                     raise KitError(
@@ -244,7 +241,8 @@ class ConvexChat:
                 return await call(path, args)
         except TimeoutError:
             raise DeploymentError(
-                f"Convex did not answer {path} within {self._reach_timeout:g} s"
+                f"Convex did not answer {path} within {self._reach_timeout:g} s. "
+                "Check NEXT_PUBLIC_CONVEX_URL and that the deployment is running."
             ) from None
 
 
@@ -254,6 +252,13 @@ def _begun_query(task_id: str, client_message_id: str) -> tuple[str, dict[str, A
         "messages:byClientMessageId",
         {"taskId": task_id, "clientMessageId": client_message_id},
     )
+
+
+def _has_ended(error: DeploymentError) -> bool:
+    """Whether a call that failed like this has done whatever it will do."""
+    if isinstance(error, RequestRejected):
+        return error.status < 500  # or it comes from a proxy in between
+    return isinstance(error, FunctionError)
 
 
 def _refusal(error: DeploymentError) -> str | None:
