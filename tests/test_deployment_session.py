@@ -21,7 +21,7 @@ from kit.deployment.engine import Engine
 from kit.deployment.functions import FunctionRegistry
 from kit.deployment.runtime import Runtime
 from kit.deployment.server import make_app
-from kit.deployment.session import KeepAlive
+from kit.deployment.session import MAX_ACTIONS, KeepAlive
 from kit.errors import DatabaseError
 from kit.protocol import decode_timestamp, encode_timestamp
 
@@ -640,6 +640,29 @@ async def test_an_error_of_the_engine_closes_with_1011(
         await other.mutation(0, "notes:add", note("a"))
         assert (await other.receive())["success"] is True
     assert "the disk is full" in caplog.text
+
+
+async def test_an_error_of_the_engine_about_an_action_closes_with_1011(
+    served: Callable[..., Awaitable[str]],
+) -> None:
+    url = await served()
+    async with sync_client(url) as client:
+        await client.connect()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Engine, "check_action", _disk_full)
+            await client.action(0, "work:wait", {"seconds": 0})
+            assert await client.closed() == (1011, "InternalServerError")
+
+
+async def test_too_many_actions_at_a_time_close_with_1013(
+    served: Callable[..., Awaitable[str]],
+) -> None:
+    url = await served()
+    async with sync_client(url) as client:
+        await client.connect()
+        for number in range(MAX_ACTIONS + 1):
+            await client.action(number, "work:wait", {"seconds": 60})
+        assert await client.closed() == (1013, "TooManyConcurrentActions")
 
 
 def _disk_full(*_: object, **__: object) -> None:

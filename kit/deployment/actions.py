@@ -1,21 +1,17 @@
-"""The deployment's side of its executor process.
+"""The actions that run, and the executor process that runs them.
 
-Holds the process, the actions that run in it and who waits for them; carries what they
-ask to the engine. The process is started with the deployment and replaced when it
-dies: the actions it was running fail, since nobody knows how far they had come, and
-actions that come while there is none wait for the next one. What is run there is in
-`executor`, what the two say to each other in `executor_protocol`.
+Holds who waits for which action; carries what actions ask to the engine. An executor
+is started with the deployment and replaced when it dies: the actions it was running
+fail, since nobody knows how far they had come, and those that come while there is none
+wait for the next. The process is in `executor_process`, what runs there in `executor`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import logging
-import signal
 import sys
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +21,7 @@ import msgspec
 from msgspec import Raw
 
 from kit.deployment.engine import Engine, MutationOutcome, QueryOutcome
+from kit.deployment.executor_process import ExecutorProcess
 from kit.deployment.executor_protocol import (
     Answer,
     Call,
@@ -33,27 +30,21 @@ from kit.deployment.executor_protocol import (
     Ready,
     Run,
     Schedule,
-    ToExecutor,
-    decode_from_executor,
-    encode_line,
 )
 from kit.deployment.failures import FunctionFailure
 from kit.values import JsonValue
 
-__all__ = ["TRANSIENT", "ActionOutcome", "Actions"]
+__all__ = ["INTERNAL", "TRANSIENT", "ActionOutcome", "Actions"]
 
 log = logging.getLogger(__name__)
 
 # Convex's text for an action that was lost with the process that ran it.
 TRANSIENT = FunctionFailure("Transient error while executing action")
+# Convex's text for what is not the function's fault.
 INTERNAL = FunctionFailure("Your request couldn't be completed. Try again later.")
 
-# One line holds a whole value, at most 16 MiB by Convex's measure.
-MAX_LINE = 256 * 1024 * 1024
-LOG_TAIL = 15  # lines
-FIRST_DELAY = 0.2  # s
+FIRST_DELAY = 0.2  # s until the next start, doubled when it does not become ready
 LONGEST_DELAY = 5.0  # s
-STOP_TIMEOUT = 2.0  # s
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,40 +56,27 @@ class ActionOutcome:
     log_lines: list[str] = field(default_factory=list)
 
 
-class ExecutorLost(Exception):
-    """The executor did not start; the text says why."""
+class NoExecutor(Exception):
+    """There is no executor for those who wait; the text says why."""
 
 
-@dataclass(slots=True)
-class _Process:
-    """One executor, and what runs in it."""
+class _Executor:
+    """An executor that is ready, and what runs in it."""
 
-    process: asyncio.subprocess.Process
-    # Done with None when the executor ends first.
-    runs: dict[int, asyncio.Future[Done | None]] = field(default_factory=dict)
-    ready: bool = False
-
-    def send(self, message: ToExecutor) -> None:
-        """Queue one line. The executor always reads, so nothing piles up for long."""
-        assert self.process.stdin is not None
-        # Writing to a dead process raises nothing: its end is noticed on its stdout.
-        self.process.stdin.write(encode_line(message))
+    def __init__(self, process: ExecutorProcess) -> None:
+        self.send = process.send
+        # By run id; done with None when the process ends first.
+        self.runs: dict[int, asyncio.Future[Done | None]] = {}
 
 
 class Actions:
-    """Runs actions in an executor process for `functions`.
-
-    `start` and `aclose` bracket its life; both in the deployment's loop.
-    """
+    """Runs actions for `engine`; `start` and `aclose` bracket its life, in one loop."""
 
     def __init__(
-        self,
-        engine: Engine,
-        functions: Path,
-        *,
-        options: Sequence[str] = (),
+        self, engine: Engine, functions: Path, *, options: Sequence[str] = ()
     ) -> None:
-        """`options`: further command line options of the executor."""
+        """`functions`: the folder that the engine's registry was loaded from.
+        `options`: further command line options of the executor."""
         self._engine = engine
         self._command = [
             *(sys.executable, "-m", "kit.deployment.executor"),
@@ -106,15 +84,15 @@ class Actions:
             *options,
         ]
         self._supervisor: asyncio.Task[None] | None = None
-        # Done when an executor is ready, or could not be started; then a new one.
-        self._ready: asyncio.Future[_Process] = _future()
+        # Done while there is an executor that is ready. Failed when one did not start,
+        # for those who waited for it, and when the deployment stops.
+        self._executor: asyncio.Future[_Executor] = _future()
         self._run_ids = itertools.count()
         # The job that an action runs for, by run id: what it schedules dies with it.
         self._jobs: dict[int, str] = {}
+        # Actions called by actions.
         self._nested: set[asyncio.Task[None]] = set()
-        # What the last executor said on stderr.
-        self._log_tail: deque[str] = deque(maxlen=LOG_TAIL)
-        # Goes up with each start; shown in the log.
+        # How many executors there have been.
         self.starts = 0
 
     def start(self) -> None:
@@ -122,12 +100,14 @@ class Actions:
         self._supervisor = asyncio.create_task(self._supervise(), name="executor")
 
     async def aclose(self) -> None:
-        """Stop the executor; actions still running fail. Takes at most 2 s."""
+        """Stop the executor; actions still running fail. Takes at most 2 s or so."""
         if self._supervisor is not None:
             self._supervisor.cancel()
             await asyncio.gather(self._supervisor, return_exceptions=True)
         self._refuse("the deployment is stopping")
         await asyncio.gather(*self._nested, return_exceptions=True)
+
+    # --- running --------------------------------------------------------------
 
     async def run(
         self,
@@ -139,32 +119,31 @@ class Actions:
     ) -> ActionOutcome:
         """Check and run an action; its outcome, also when it or the executor fails.
 
-        Waits while the executor starts. Cancelled, the action goes on.
+        Waits while an executor starts. Cancelled, the action goes on.
         """
         checked = self._engine.check_action(path, args, internal=internal)
         if isinstance(checked, FunctionFailure):
             return ActionOutcome(None, checked)
         try:
-            executor = await asyncio.shield(self._ready)
-        except ExecutorLost as error:
-            message = f"{TRANSIENT.message}: the executor did not start. {error}"
-            return ActionOutcome(None, FunctionFailure(message))
+            executor = await asyncio.shield(self._executor)
+        except NoExecutor as error:
+            return ActionOutcome(None, FunctionFailure(f"{TRANSIENT.message}: {error}"))
         done = await self._run_in(executor, path, args, job_id)
         if done is None:
             return ActionOutcome(None, TRANSIENT)
         return self._outcome(path, done)
 
     async def _run_in(
-        self, executor: _Process, path: str, args: JsonValue, job_id: str | None
+        self, executor: _Executor, path: str, args: JsonValue, job_id: str | None
     ) -> Done | None:
         run_id = next(self._run_ids)
-        finished: asyncio.Future[Done | None] = _future()
-        executor.runs[run_id] = finished
+        done: asyncio.Future[Done | None] = _future()
+        executor.runs[run_id] = done
         if job_id is not None:
             self._jobs[run_id] = job_id
         try:
             executor.send(Run(run_id, path, args))
-            return await finished
+            return await done
         finally:
             executor.runs.pop(run_id, None)
             self._jobs.pop(run_id, None)
@@ -178,110 +157,71 @@ class Actions:
             return ActionOutcome(None, failure, done.log_lines)
         return ActionOutcome(bytes(done.value).decode(), None, done.log_lines)
 
-    # --- the process ----------------------------------------------------------
+    # --- keeping an executor --------------------------------------------------
 
     async def _supervise(self) -> None:
-        """Keep one executor running. Ends only by being cancelled."""
+        """Have one executor after the other. Ends only by being cancelled."""
         delay = FIRST_DELAY
         while True:
-            was_ready, reason = await self._live()
+            self.starts += 1
+            try:
+                process = await ExecutorProcess.start(self._command)
+                was_ready = await self._live(process)
+                ending = process.ending
+            except OSError as error:
+                was_ready, ending = False, str(error)
+            how = ending.partition("\n")[0]
             if was_ready:
-                log.warning("The executor ended (%s); starting another", reason)
+                log.warning("The executor ended (%s); starting another", how)
                 delay = FIRST_DELAY
             else:
-                log.error("The executor did not start (%s); trying again", reason)
-                self._refuse(f"{reason}\n{self._last_words()}")
-                self._ready = _future()
+                log.error("The executor did not start (%s); trying again", how)
+                self._refuse(f"the executor did not start. {ending}")
+                self._executor = _future()
             await asyncio.sleep(delay)
             delay = min(2 * delay, LONGEST_DELAY)
 
-    def _refuse(self, reason: str) -> None:
-        """Fail those who wait for an executor."""
-        self._ready.set_exception(ExecutorLost(reason))
-        self._ready.exception()  # seen, also when nobody waits
-
-    def _last_words(self) -> str:
-        return "\n".join(self._log_tail) or "It said nothing on stderr."
-
-    async def _live(self) -> tuple[bool, str]:
-        """One executor from start to end: whether it was ready, and why it ended."""
-        self.starts += 1
-        self._log_tail.clear()
+    async def _live(self, process: ExecutorProcess) -> bool:
+        """Serve one executor from its start to its end; whether it became ready."""
+        executor = _Executor(process)
+        was_ready = False
         try:
-            process = await asyncio.create_subprocess_exec(
-                *self._command,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                limit=MAX_LINE,
-                # Ctrl-C in a terminal is for the deployment, which then ends this.
-                start_new_session=True,
-            )
-        except OSError as error:
-            return False, f"it could not be started: {error}"
-        executor = _Process(process)
-        stderr = asyncio.create_task(self._relay_stderr(process))
-        try:
-            await self._converse(executor)
-            await _stop(process)
-            # Its last words; not waited for long, as a child of its may hold the pipe.
-            await asyncio.wait({stderr}, timeout=0.5)
-            return executor.ready, _ending(process)
-        finally:
-            # In this order: who comes now is to wait for the next executor.
-            if executor.ready:
-                self._ready = _future()
-            for finished in executor.runs.values():
-                if not finished.done():
-                    finished.set_result(None)
-            await _stop(process)
-            stderr.cancel()
-
-    async def _converse(self, executor: _Process) -> None:
-        """Serve what the executor says until it falls silent."""
-        while line := await self._read_line(executor.process):
-            try:
-                message = decode_from_executor(line)
-            except msgspec.MsgspecError:
-                log.exception("The executor said what it should not")
-                return
-            if isinstance(message, Ready):
-                executor.ready = True
-                self._ready.set_result(executor)
-            else:
-                self._serve(executor, message)
-                # Others have their turn between two functions.
-                await asyncio.sleep(0)
-
-    async def _read_line(self, process: asyncio.subprocess.Process) -> bytes:
-        assert process.stdout is not None
-        try:
-            return await process.stdout.readline()
+            async for message in process.messages():
+                if isinstance(message, Ready):
+                    was_ready = True
+                    self._executor.set_result(executor)
+                else:
+                    self._serve(executor, message)
+                    # Others have their turn between two functions.
+                    await asyncio.sleep(0)
         except ValueError:
-            log.exception("The executor sent a line longer than %d bytes", MAX_LINE)
-            process.kill()
-            return b""
+            log.exception("The executor said what it should not; replacing it")
+        finally:
+            # In this order: who comes now is to wait for the next one.
+            if was_ready:
+                self._executor = _future()
+            for done in executor.runs.values():
+                if not done.done():
+                    done.set_result(None)
+            await process.stop()
+        return was_ready
 
-    async def _relay_stderr(self, process: asyncio.subprocess.Process) -> None:
-        """What functions print is the deployment's output; keep the last lines."""
-        assert process.stderr is not None
-        with contextlib.suppress(ValueError):  # a line without an end
-            async for line in process.stderr:
-                text = line.decode("utf-8", "replace")
-                self._log_tail.append(text.rstrip("\n"))
-                sys.stderr.write(text)
-                sys.stderr.flush()
+    def _refuse(self, reason: str) -> None:
+        """Tell those who wait that there is no executor."""
+        if not self._executor.done():
+            self._executor.set_exception(NoExecutor(reason))
+            self._executor.exception()  # seen, also when nobody waits
 
     # --- what actions ask for -------------------------------------------------
 
     def _serve(
-        self, executor: _Process, message: Done | Call | Schedule | Cancel
+        self, executor: _Executor, message: Done | Call | Schedule | Cancel
     ) -> None:
         match message:
             case Done():
-                finished = executor.runs.get(message.run_id)
-                if finished is not None and not finished.done():
-                    finished.set_result(message)
+                done = executor.runs.get(message.run_id)
+                if done is not None and not done.done():
+                    done.set_result(message)
             case Call(kind="action"):
                 task = asyncio.create_task(self._run_nested(executor, message))
                 self._nested.add(task)
@@ -304,7 +244,7 @@ class Actions:
                 case _:
                     assert_never(message)
         except Exception:
-            log.exception("An action's request failed in the deployment")
+            log.exception("What an action asked for failed in the deployment")
             return Answer(message.call_id, failure=INTERNAL)
 
     def _call(self, message: Call) -> QueryOutcome | MutationOutcome:
@@ -323,11 +263,15 @@ class Actions:
             return Answer(message.call_id, failure=scheduled)
         return Answer(message.call_id, Raw(msgspec.json.encode(scheduled)))
 
-    async def _run_nested(self, executor: _Process, message: Call) -> None:
+    async def _run_nested(self, executor: _Executor, message: Call) -> None:
         job_id = self._jobs.get(message.run_id)
-        outcome = await self.run(
-            message.path, message.args, internal=True, job_id=job_id
-        )
+        try:
+            outcome = await self.run(
+                message.path, message.args, internal=True, job_id=job_id
+            )
+        except Exception:
+            log.exception("An action called by an action failed in the deployment")
+            outcome = ActionOutcome(None, INTERNAL)
         executor.send(_answer_of(message.call_id, outcome))
 
 
@@ -342,28 +286,3 @@ def _answer_of(
 
 def _future() -> asyncio.Future[Any]:
     return asyncio.get_running_loop().create_future()
-
-
-def _ending(process: asyncio.subprocess.Process) -> str:
-    returncode = process.returncode
-    if returncode is None or returncode >= 0:
-        return f"exit code {returncode}"
-    try:
-        return f"killed by {signal.Signals(-returncode).name}"
-    except ValueError:
-        return f"killed by signal {-returncode}"
-
-
-async def _stop(process: asyncio.subprocess.Process) -> None:
-    """End of stdin asks it to stop; SIGKILL after `STOP_TIMEOUT`."""
-    if process.returncode is not None:
-        return
-    assert process.stdin is not None
-    process.stdin.close()
-    try:
-        async with asyncio.timeout(STOP_TIMEOUT):
-            await process.wait()
-    except TimeoutError:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()

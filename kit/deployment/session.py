@@ -16,16 +16,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+import uuid
 from collections import deque
 from dataclasses import dataclass
 from typing import assert_never
 
-from msgspec import UNSET, Raw, UnsetType
+from msgspec import UNSET, UnsetType
 
-from kit.deployment.actions import ActionOutcome
-from kit.deployment.engine import MutationOutcome
-from kit.deployment.failures import FunctionFailure
-from kit.deployment.requests import new_request_id, request_id_of
+from kit.deployment.responses import action_response, mutation_response
 from kit.deployment.runtime import Runtime
 from kit.deployment.socket import Socket
 from kit.deployment.state import AuthRefused, OutOfStep, SyncState
@@ -45,8 +43,6 @@ from kit.protocol import (
     MutationResponse,
     Ping,
     encode,
-    encode_timestamp,
-    json_string,
     parse,
 )
 
@@ -83,6 +79,10 @@ class KeepAlive:
     silence: float = 120.0
 
 
+class Stopping(Exception):
+    """The deployment stops."""
+
+
 class Overloaded(Exception):
     """The client asks for too much at a time; the text is the close reason."""
 
@@ -98,8 +98,9 @@ class Session:
         self._keep_alive = keep_alive or KeepAlive()
         self._state = SyncState()
         self._queries: dict[int, SharedQuery] = {}
-        # For mutations that are asked for twice; None before Connect.
-        self._session_id: str | None = None
+        # The client's own once it has sent Connect; until then a random one.
+        self._session_id = str(uuid.uuid4())
+        self._connected = False
         # The client's clock minus ours in ms, once known.
         self._clock_skew: int | UnsetType = UNSET
         # Encoded messages, oldest first; the writer alone takes from it.
@@ -109,35 +110,37 @@ class Session:
         self._actions = 0
         self._loop = asyncio.get_running_loop()
         self._last_sent = self._loop.time()
-        self._stopping = asyncio.Event()
+        # Done when something else than the client ends the session.
+        self._ended: asyncio.Future[None] = self._loop.create_future()
 
     def __repr__(self) -> str:
         return f"<Session {self._state!r} unsent={len(self._unsent)}>"
 
     async def run(self) -> None:
-        """Serve until the client goes, errs, or `stop` is called; then close."""
-        tasks = [
+        """Serve until the client goes or errs, or `stop` is called; then close."""
+        reading, writing, watching = (
             asyncio.create_task(work)
-            for work in (
-                self._read(),
-                self._write(),
-                self._watch(),
-                self._stopping.wait(),
-            )
-        ]
+            for work in (self._read(), self._write(), self._watch())
+        )
+        ends = (reading, writing, watching, self._ended)
         try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            # What the reader has found out comes first: it is what the client did.
+            done = [end for end in ends if end.done()]
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            for end in ends:
+                end.cancel()
+            await asyncio.gather(*ends, return_exceptions=True)
             self._unsubscribe_all()
-        errors = [task.exception() for task in tasks if task in done]
-        await self._close(next(filter(None, errors), None))
+        await self._close(next(filter(None, (end.exception() for end in done)), None))
 
     def stop(self) -> None:
         """Close because the deployment stops; `run` returns soon."""
-        self._stopping.set()
+        self._end(Stopping())
+
+    def _end(self, error: Exception) -> None:
+        if not self._ended.done():
+            self._ended.set_exception(error)
 
     def query_changed(self, query_id: int) -> None:
         """A commit touched what a followed query read (see `Watcher`)."""
@@ -150,7 +153,7 @@ class Session:
         """Take messages until the client is gone. Raises what ends the session."""
         while (text := await self._socket.receive()) is not None:
             self._take(parse(text))
-            if self._state.due or self._unsent:
+            if self._state.due:
                 self._work.set()
             # Others have their turn between two functions.
             await asyncio.sleep(0)
@@ -178,6 +181,7 @@ class Session:
     def _connect(self, message: Connect) -> None:
         self._state.connect(message, self._runtime.engine.latest_timestamp)
         self._session_id = str(message.session_id)
+        self._connected = True
         if message.client_ts is not None:
             self._clock_skew = message.client_ts - time.time_ns() // 1_000_000
 
@@ -199,13 +203,10 @@ class Session:
             self._unsubscribe(query_id)
 
     def _mutate(self, message: Mutation) -> None:
-        session = None
-        if self._session_id is not None:
-            session = (self._session_id, message.request_id)
-        outcome = self._runtime.mutation(
-            message.udf_path, message.args, session=session
-        )
-        self._respond(self._mutation_response(message.request_id, outcome))
+        # Without Connect there is no session in which a request could be repeated.
+        known = (self._session_id, message.request_id) if self._connected else None
+        outcome = self._runtime.mutation(message.udf_path, message.args, session=known)
+        self._respond(mutation_response(self._session_id, message.request_id, outcome))
 
     def _act(self, message: Action) -> None:
         if self._actions >= MAX_ACTIONS:
@@ -215,47 +216,18 @@ class Session:
         self._runtime.spawn(self._run_action(message))
 
     async def _run_action(self, message: Action) -> None:
-        outcome = await self._runtime.action(message.udf_path, message.args)
+        try:
+            outcome = await self._runtime.action(message.udf_path, message.args)
+        except Exception as error:
+            self._end(error)
+            return
         self._actions -= 1
-        self._respond(self._action_response(message.request_id, outcome))
+        self._respond(action_response(self._session_id, message.request_id, outcome))
 
     def _respond(self, response: MutationResponse | ActionResponse) -> None:
         self._unsent.append(encode(response))
         self._state.responded()
         self._work.set()
-
-    def _mutation_response(
-        self, request_id: int, outcome: MutationOutcome
-    ) -> MutationResponse:
-        log_lines = tuple(outcome.log_lines)
-        if outcome.error is not None:
-            text, data = self._error(request_id, outcome.error)
-            return MutationResponse(request_id, False, text, None, log_lines, data)
-        assert outcome.value_json is not None and outcome.timestamp is not None
-        timestamp = encode_timestamp(outcome.timestamp)
-        value = Raw(outcome.value_json)
-        return MutationResponse(request_id, True, value, timestamp, log_lines)
-
-    def _action_response(
-        self, request_id: int, outcome: ActionOutcome
-    ) -> ActionResponse:
-        log_lines = tuple(outcome.log_lines)
-        if outcome.error is not None:
-            text, data = self._error(request_id, outcome.error)
-            return ActionResponse(request_id, False, text, log_lines, data)
-        assert outcome.value_json is not None
-        return ActionResponse(request_id, True, Raw(outcome.value_json), log_lines)
-
-    def _error(
-        self, request_id: int, failure: FunctionFailure
-    ) -> tuple[Raw, Raw | UnsetType]:
-        """The text and the data of an error, as a response carries them."""
-        if self._session_id is None:
-            text = failure.render(new_request_id())
-        else:
-            text = failure.render(request_id_of(self._session_id, request_id))
-        data = failure.data_json
-        return json_string(text), UNSET if data is None else Raw(data)
 
     # --- writing --------------------------------------------------------------
 
@@ -333,10 +305,10 @@ class Session:
     async def _close(self, error: BaseException | None) -> None:
         """Say why and close, as the official server does for each kind of end."""
         match error:
-            case None if self._stopping.is_set():
-                await self._socket.close(CLOSE_GOING_AWAY, "Shutdown")
             case None | ConnectionError():
                 await self._socket.close(CLOSE_GOING_AWAY)
+            case Stopping():
+                await self._socket.close(CLOSE_GOING_AWAY, "Shutdown")
             case AuthRefused():
                 message = AuthError(str(error), error.base_version, True)
                 await self._socket.close(None, last=encode(message))
