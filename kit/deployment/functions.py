@@ -169,9 +169,10 @@ class FunctionRegistry:
         """Import the Python files below `folder` and collect their functions.
 
         Files and folders whose names start with `_` or `.`, and `node_modules`, are
-        left out; `schema.py`, if there is one, must define `schema`. A folder that is a package is imported
-        under its dotted name, any other through `sys.path` (one such folder at a time
-        in a process). Raises FunctionLoadError naming file and line.
+        left out; `schema.py`, if there is one, must define `schema`. A folder that is a
+        package is imported under its dotted name, any other through `sys.path` (one
+        such folder at a time in a process). Raises FunctionLoadError naming file and
+        line.
         """
         folder = folder.resolve()
         modules = import_modules(folder)
