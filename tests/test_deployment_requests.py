@@ -9,6 +9,7 @@ from kit.deployment.failures import FunctionFailure
 from kit.deployment.requests import (
     MAX_ARGS_TEXT,
     decode_args,
+    loggable,
     new_request_id,
     request_id_of,
 )
@@ -64,3 +65,9 @@ def test_a_request_id_on_a_socket_follows_from_session_and_number() -> None:
 def test_any_other_request_id_is_random() -> None:
     assert len(new_request_id()) == 16
     assert new_request_id() != new_request_id()
+
+
+def test_what_clients_sent_cannot_forge_log_lines() -> None:
+    assert loggable("messages:list") == "messages:list"
+    assert loggable("x\n2026 ERROR all is lost") == "'x\\n2026 ERROR all is lost'"
+    assert loggable("x" * 1000) == "x" * 80

@@ -19,6 +19,8 @@ from urllib.parse import urlsplit
 import msgspec
 from aiohttp import web
 
+from kit.deployment.requests import loggable
+
 __all__ = ["Rejection", "allow_origin", "guard"]
 
 log = logging.getLogger(__name__)
@@ -65,13 +67,13 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         _check_authorization(request)
         return await handler(request)
     except Rejection as rejection:
-        log.info("%s %s refused: %s", request.method, request.path, rejection.code)
+        log.info("%s %s refused: %s", *_shown(request), rejection.code)
         return rejection.response()
     except web.HTTPException as error:
         code = _CODES.get(error.status, "Error")
         return Rejection(error.status, code, _explain(request, error)).response()
     except Exception:
-        log.exception("%s %s failed", request.method, request.path)
+        log.exception("%s %s failed", *_shown(request))
         return Rejection(
             500,
             "InternalServerError",
@@ -86,6 +88,11 @@ async def allow_origin(request: web.Request, response: web.StreamResponse) -> No
         response.headers["Access-Control-Allow-Origin"] = origin
         response.headers["Access-Control-Allow-Credentials"] = "true"
         response.headers["Vary"] = "Origin"
+
+
+def _shown(request: web.Request) -> tuple[str, str]:
+    """For the log: without the query string, which may hold arguments."""
+    return request.method, loggable(request.path)
 
 
 def _check_host(request: web.Request) -> None:

@@ -1,7 +1,7 @@
 """What a client asks for, before any function runs: the argument object, request ids.
 
-Shared by the WebSocket sessions and the HTTP calls. Holds no connection and runs
-nothing.
+And how either may stand in a log. Shared by the WebSocket sessions and the HTTP calls.
+Holds no connection and runs nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,13 @@ from kit.deployment.failures import FunctionFailure
 from kit.deployment.paths import parse_path
 from kit.values import JsonValue, format_bytes
 
-__all__ = ["MAX_ARGS_TEXT", "decode_args", "new_request_id", "request_id_of"]
+__all__ = [
+    "MAX_ARGS_TEXT",
+    "decode_args",
+    "loggable",
+    "new_request_id",
+    "request_id_of",
+]
 
 # Convex counts 16 MiB by its own measure, and takes no more than about as much JSON
 # over HTTP. Here it is one limit on the text for both ways in, so that an argument
@@ -33,6 +39,12 @@ def request_id_of(session_id: str, request_id: int) -> str:
     """The request id that error texts show for a request on a WebSocket."""
     digest = hashlib.sha256(f"{session_id}|{request_id}".encode())
     return digest.hexdigest()[:16]
+
+
+def loggable(text: str) -> str:
+    """What came from a client, short and in one line."""
+    shown = text[:80]
+    return shown if shown.isprintable() else repr(shown)
 
 
 def decode_args(path: str, args: Raw) -> JsonValue | FunctionFailure:

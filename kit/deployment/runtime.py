@@ -20,7 +20,7 @@ from kit.deployment.actions import ActionOutcome, Actions
 from kit.deployment.engine import Engine, MutationOutcome, QueryOutcome
 from kit.deployment.failures import FunctionFailure
 from kit.deployment.read_sets import ReadSet, WriteSet
-from kit.deployment.requests import decode_args
+from kit.deployment.requests import decode_args, loggable
 from kit.deployment.scheduler import Scheduler
 from kit.deployment.subscriptions import Subscriptions
 from kit.values import JsonValue
@@ -114,9 +114,10 @@ def _note(kind: str, path: str, error: FunctionFailure | None, started: float) -
     """Log a run: never arguments, nor an error's text, which may quote them."""
     milliseconds = (time.perf_counter() - started) * 1000
     if error is None:
-        log.debug("%s %.80s: done in %.1f ms", kind, path, milliseconds)
+        log.debug("%s %s: done in %.1f ms", kind, loggable(path), milliseconds)
     else:
-        kind_of_error = error.message.partition(": ")[0][:80]
+        kind_of_error = loggable(error.message.partition(": ")[0])
         log.info(
-            "%s %.80s: failed in %.1f ms: %s", kind, path, milliseconds, kind_of_error
+            "%s %s: failed in %.1f ms: %s",
+            *(kind, loggable(path), milliseconds, kind_of_error),
         )

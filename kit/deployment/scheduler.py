@@ -21,6 +21,7 @@ import msgspec
 from kit.deployment.actions import ActionOutcome
 from kit.deployment.engine import Engine, Job
 from kit.deployment.failures import FunctionFailure
+from kit.deployment.requests import loggable
 from kit.values import JsonValue
 
 __all__ = ["PARALLELISM", "Scheduler"]
@@ -145,5 +146,5 @@ def _note(job: Job, error: FunctionFailure | None) -> None:
     else:
         log.warning(
             "scheduled %s %s failed: %s (job %s)",
-            *(job.kind, job.path, error.message.partition(": ")[0][:80], job.id),
+            *(job.kind, job.path, loggable(error.message.partition(": ")[0]), job.id),
         )

@@ -23,6 +23,7 @@ from typing import assert_never
 
 from msgspec import UNSET, UnsetType
 
+from kit.deployment.requests import loggable
 from kit.deployment.responses import action_response, mutation_response
 from kit.deployment.runtime import Runtime
 from kit.deployment.socket import Socket
@@ -313,10 +314,10 @@ class Session:
                 message = AuthError(str(error), error.base_version, True)
                 await self._socket.close(None, last=encode(message))
             case OutOfStep():
-                log.info("Closing a session: %s", error)
+                log.info("Closing a session: %s", loggable(str(error)))
                 await self._socket.close(CLOSE_INTERNAL_ERROR, INTERNAL_ERROR)
             case ProtocolError():
-                log.info("Closing a session: %s", error)
+                log.info("Closing a session: %s", loggable(str(error)))
                 await self._socket.close(None, last=encode(FatalError(str(error))))
             case Overloaded():
                 await self._socket.close(CLOSE_TRY_AGAIN_LATER, str(error))
