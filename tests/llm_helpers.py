@@ -76,9 +76,15 @@ def model_named(provider: ProviderName, scenario: str) -> str:
 
 
 @asynccontextmanager
-async def scripted(*, pace: float = 0.0) -> AsyncIterator[str]:
+async def scripted(
+    *, pace: float = 0.0, handler_cancellation: bool = False
+) -> AsyncIterator[str]:
     """The scripted provider in this process; its URL."""
-    runner = web.AppRunner(create_app(pace=pace), shutdown_timeout=0.1)
+    runner = web.AppRunner(
+        create_app(pace=pace),
+        shutdown_timeout=0.1,
+        handler_cancellation=handler_cancellation,
+    )
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()

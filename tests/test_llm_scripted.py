@@ -448,8 +448,11 @@ async def ended(url: str) -> dict[str, Any]:
 
 @pytest.mark.timeout(10)
 @pytest.mark.parametrize("scenario", ["stall", "text:pace=0.1", "slow:delay=60"])
-async def test_a_caller_that_goes_away_is_noticed_at_once(scenario: str) -> None:
-    async with scripted(pace=0) as url:
+@pytest.mark.parametrize("cancels", [False, True], ids=["notices", "is cancelled"])
+async def test_a_caller_that_goes_away_is_noticed_at_once(
+    scenario: str, cancels: bool
+) -> None:
+    async with scripted(pace=0, handler_cancellation=cancels) as url:
         body = minimal("openai", f"gpt-scripted-{scenario}")
         async with aiohttp.ClientSession(headers=AUTHORIZED) as session:
             answer = await session.post(url + ENDPOINTS["openai"], json=body)

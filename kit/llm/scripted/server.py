@@ -185,8 +185,11 @@ class _Provider:
         try:
             await playback.play()
         except ConnectionError:
-            entry.end("disconnected")
+            pass  # the caller is gone, or is told so by the end of the body
         finally:
+            # Also if the handler was cancelled, as aiohttp can be told to do.
+            if entry.outcome == "streaming":
+                entry.end("disconnected")
             log.info("%s: %s, %s", entry.wire, entry.model, entry.outcome)
         return response
 
