@@ -12,11 +12,6 @@ from pathlib import Path
 import pytest
 from deployment_fixture import FUNCTIONS, deployment_process
 
-from kit.serving import STOP_WITH_PARENT
-
-# A process that only its own signal ends.
-ALONE = {STOP_WITH_PARENT: "0"}
-
 
 def run(*options: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """A start that fails."""
@@ -26,7 +21,6 @@ def run(*options: str, cwd: Path | None = None) -> subprocess.CompletedProcess[s
         text=True,
         timeout=20,
         cwd=cwd,
-        env={**os.environ, **ALONE},
     )
 
 
@@ -49,7 +43,7 @@ def test_it_is_ready_soon(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_cleanly(tmp_path: Path, signum: signal.Signals) -> None:
-    with deployment_process(data=tmp_path, env=ALONE) as deployment:
+    with deployment_process(data=tmp_path) as deployment:
         deployment.value("action", "work:process")
         os.kill(deployment.pid, signum)
         assert deployment.wait() == 0
@@ -122,7 +116,6 @@ def test_the_kits_own_functions_and_a_folder_here_are_the_default(
         [sys.executable, "-m", "kit.deployment"],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
-        env={**os.environ, **ALONE},
     )
     try:
         assert process.stdout is not None

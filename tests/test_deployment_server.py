@@ -12,8 +12,6 @@ import requests
 from deployment_fixture import DeploymentProcess, deployment_process
 from sync_client import sync_client
 
-from kit.serving import STOP_WITH_PARENT
-
 
 @pytest.fixture(scope="module")
 def deployment(
@@ -91,7 +89,7 @@ def test_the_log_holds_no_arguments(tmp_path: Path) -> None:
 
 
 async def test_the_end_is_told_to_clients_and_fails_what_runs(tmp_path: Path) -> None:
-    with deployment_process(data=tmp_path, env={STOP_WITH_PARENT: "0"}) as found:
+    with deployment_process(data=tmp_path) as found:
         async with sync_client(found.url) as client:
             await client.connect()
             gate = tmp_path / "gate"

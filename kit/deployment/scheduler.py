@@ -131,11 +131,14 @@ class Scheduler:
 
     async def _run_action(self, job: Job) -> None:
         args = msgspec.json.decode(job.args_json)
-        outcome = await self._actions.run(job.path, args, internal=True, job_id=job.id)
-        _note(job, outcome.error)
         try:
+            outcome = await self._actions.run(
+                job.path, args, internal=True, job_id=job.id
+            )
+            _note(job, outcome.error)
             self._engine.finish_action(job.id, outcome.error)
         except Exception:
+            # It stays in progress, and will have failed at the next start.
             log.exception("The end of scheduled action %s was not stored", job.id)
 
 
