@@ -43,7 +43,21 @@ __all__ = [
 
 
 class KitError(Exception):
-    """Base of all errors that the kit raises on purpose."""
+    """Base of all errors that the kit raises on purpose. May be pickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An exception is otherwise rebuilt from its text alone, which is not what
+        # the constructors below take.
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+def _rebuild(
+    cls: type[KitError], args: tuple[Any, ...], state: dict[str, Any]
+) -> KitError:
+    error = cls.__new__(cls)
+    error.args = args
+    error.__dict__.update(state)
+    return error
 
 
 class ConfigError(KitError, ValueError):

@@ -9,24 +9,3 @@ Only the modules below this package know a provider's field names, and only the 
 adapter in use imports its SDK: importing this package, `kit.llm.route` or
 `kit.llm.wire` imports none.
 """
-
-from __future__ import annotations
-
-import copyreg
-from typing import Any
-
-from kit.errors import LLMError
-
-
-def _rebuild_error(kind: Any, message: str, provider: str) -> LLMError:
-    return LLMError(kind, message, provider=provider)
-
-
-def _reduce_error(error: LLMError) -> tuple[Any, ...]:
-    made_from = (error.kind, error.message, error.provider)
-    return _rebuild_error, made_from, error.__dict__
-
-
-# An exception is pickled by its text alone, from which this one cannot be made again:
-# a worker process could not tell what went wrong.
-copyreg.pickle(LLMError, _reduce_error)
