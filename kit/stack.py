@@ -168,6 +168,8 @@ class Stack:
         self._owns_folder = owns_folder
         self._external_url = deployment_url
         self._environment = _environment(provider)
+        self._pace = pace
+        self._earlier_requests = 0  # of a scripted provider that ran before us
         self.provider = self._scripted_provider(provider, pace)
         self.deployment = None if deployment_url else self._embedded_deployment()
         self.app = self._application()
@@ -185,10 +187,13 @@ class Stack:
         """Start what is needed and wait until all of it answers.
 
         `deployment_url` None means the one in `KIT_DEPLOYMENT_URL`, else an embedded
-        deployment. `pace` is the scripted provider's tokens per second, 0 for as fast
-        as possible. `folder` holds the data, the logs and the application's
-        `.env.local`; None takes a temporary one that goes with the stack. The flag is
-        off at first. Raises ConfigError or StackError; nothing is left running then.
+        deployment; likewise a scripted provider at `KIT_SCRIPTED_URL` is used (that is
+        how notebooks share what `kit lab` has started). `pace` is that provider's
+        tokens per second, 0 for as fast as possible. `folder` holds the data, the logs
+        and the application's `.env.local`; None takes a temporary one that goes with
+        the stack. The flag is off at first.
+
+        Raises ConfigError or StackError; nothing is left running then.
         """
         if provider not in ("scripted", "real"):
             raise ConfigError(
@@ -214,6 +219,10 @@ class Stack:
     async def _start(self, app: bool) -> None:
         if self.provider is not None:
             self._environment[SCRIPTED_URL] = await self.provider.start()
+        elif self.scripted_url is not None:
+            await _http("PUT", f"{self.scripted_url}/pace", self._pace)
+            log = await self.provider_log()
+            self._earlier_requests = log[-1]["number"] if log else 0
         for server in (self.deployment, self.app):
             if server is not None:
                 server.env.update(self._environment)
@@ -264,10 +273,11 @@ class Stack:
         return list(answer["messages"])
 
     async def provider_log(self) -> list[dict[str, Any]]:
-        """The requests that the scripted provider has answered; [] with real ones."""
+        """The requests to the scripted provider since the start; [] with real ones."""
         if self.scripted_url is None:
             return []
-        answer = await _http("GET", f"{self.scripted_url}/log")
+        since = self._earlier_requests
+        answer = await _http("GET", f"{self.scripted_url}/log?since={since}")
         return list(answer["requests"])
 
     def refusals(self) -> list[str]:
@@ -379,7 +389,7 @@ def _environment(provider: Provider) -> dict[str, str]:
 
 
 async def _http(
-    method: str, url: str, body: Mapping[str, Any] | None = None
+    method: str, url: str, body: Mapping[str, Any] | float | None = None
 ) -> dict[str, Any]:
     timeout = aiohttp.ClientTimeout(total=30)
     try:

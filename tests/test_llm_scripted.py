@@ -52,6 +52,19 @@ async def post(
 # --- determinism and pace ---------------------------------------------------------
 
 
+async def test_the_pace_may_be_changed_and_nonsense_is_refused() -> None:
+    async with scripted(pace=1) as url, aiohttp.ClientSession() as session:
+        async with session.put(f"{url}/pace", data="0") as answer:
+            assert await answer.json() == {"pace": 0}
+        started = time.monotonic()
+        await post(url, "anthropic", minimal("anthropic"))
+        assert time.monotonic() - started < 10, "at one token per second: a minute"
+        for nonsense in ("-1", "fast", "", "nan"):
+            async with session.put(f"{url}/pace", data=nonsense) as answer:
+                assert answer.status == 400
+                assert "tokens per second" in await answer.text()
+
+
 @pytest.mark.parametrize("provider", NAMES)
 async def test_the_same_request_gets_the_same_bytes(provider: ProviderName) -> None:
     async with scripted() as url:

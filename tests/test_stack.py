@@ -13,7 +13,7 @@ import pytest
 
 from kit.client import Deployment
 from kit.errors import ConfigError, DeploymentUnreachable, StackError
-from kit.stack import SCRIPTED_URL, ServerProcess, Stack
+from kit.stack import DEPLOYMENT_URL, SCRIPTED_URL, ServerProcess, Stack
 
 
 async def until(condition: Callable[[], bool], timeout: float = 10) -> None:
@@ -67,6 +67,26 @@ async def test_the_flags_are_edited_and_shown_as_a_diff() -> None:
         assert "-NEXT_PUBLIC_USE_CONVEX_REALTIME=false" in diff
         assert "+NEXT_PUBLIC_USE_CONVEX_REALTIME=true" in diff
         assert stack.deployment_url in stack.env_file.read_text()
+
+
+async def test_a_stack_shares_what_runs_already(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with await Stack.start(app=False) as shared:
+        monkeypatch.setenv(DEPLOYMENT_URL, shared.deployment_url)
+        monkeypatch.setenv(SCRIPTED_URL, str(shared.scripted_url))
+        async with await Stack.start(pace=0) as stack:
+            assert (stack.deployment, stack.provider) == (None, None)
+            assert stack.deployment_url == shared.deployment_url
+            assert await stack.provider_log() == []
+            # Cut off: the deployment is left alone, the application no longer finds it.
+            stack.set_flags(realtime=True)
+            await stack.cut_deployment()
+            assert shared.deployment_url not in stack.env_file.read_text()
+            async with Deployment(shared.deployment_url) as deployment:
+                assert deployment.state == "connected"
+            await stack.restore_deployment()
+            assert shared.deployment_url in stack.env_file.read_text()
 
 
 async def test_keys_do_not_reach_the_servers_of_a_scripted_stack(

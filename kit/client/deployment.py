@@ -76,9 +76,15 @@ class Deployment:
     async def connect(self) -> None:
         """Make sure that a deployment answers.
 
-        Raises DeploymentUnreachable within 5 s if none does; may then be tried again.
+        Raises DeploymentUnreachable within 5 s if none does; may then be tried again,
+        and needs no `close()`.
         """
-        await self._link.connect()
+        try:
+            await self._link.connect()
+        except DeploymentUnreachable:
+            if self.state == "connecting":
+                await self._calls.close()
+            raise
 
     async def until_connected(self, *, timeout: float | None = None) -> None:
         """Wait while the deployment is away; at once if it is not.

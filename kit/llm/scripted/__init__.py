@@ -13,6 +13,7 @@ Routes, below the paths that `kit.llm.providers.PROVIDERS` names:
 | POST /openai/v1/responses | OpenAI |
 | POST /openrouter/api/v1/chat/completions | OpenRouter |
 | GET /log?since=N | requests seen after number N, see `journal` |
+| PUT /pace | tokens per second, for the replies that begin from now on |
 | GET /health | `{"ok": true}` |
 
 Only streaming requests are answered. A key that starts with `refused`, or none, gets

@@ -84,6 +84,7 @@ def create_app(*, pace: float = DEFAULT_PACE) -> web.Application:
     app.on_shutdown.append(provider.shut_down)
     app.router.add_get("/health", provider.health)
     app.router.add_get("/log", provider.log)
+    app.router.add_put("/pace", provider.set_pace)
     for spoken in _FORMATS:
         path = PROVIDERS[spoken.provider].scripted_path
         app.router.add_post(path + spoken.endpoint, provider.handler(spoken))
@@ -113,6 +114,16 @@ class _Provider:
         if not since.isdecimal():
             raise web.HTTPBadRequest(text="since is the number of a request\n")
         return web.json_response({"requests": self._journal.since(int(since))})
+
+    async def set_pace(self, request: web.Request) -> web.Response:
+        """Take another pace, for the replies that begin from now on."""
+        try:
+            self._pace = _pace((await request.read()).decode())
+        except ValueError:
+            raise web.HTTPBadRequest(
+                text="The body is the pace: tokens per second from 0 to 100000\n"
+            ) from None
+        return web.json_response({"pace": self._pace})
 
     async def model(self, request: web.Request) -> web.Response:
         """What Anthropic tells about a model."""
