@@ -86,12 +86,26 @@ class Served:
         self.chat = chat
         self.history = history
         self.clients: list[Client] = []
+        self._left = asyncio.Event()
+        room.sio.on("disconnect", self._disconnected)
+
+    async def _disconnected(self, *_: object) -> None:
+        self._left.set()
 
     async def client(self) -> Client:
         client = Client(self.url)
         self.clients.append(client)
         await client.open()
         return client
+
+    async def close(self) -> None:
+        """Close all clients, and wait until the server has noticed."""
+        for client in self.clients:
+            if client.sio.connected:
+                self._left.clear()
+                await client.close()
+                await self._left.wait()
+            await client.session.close()
 
 
 @pytest.fixture
@@ -106,8 +120,7 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
     await server.start_server()
     made = Served(str(server.make_url("")), room, chat, history)
     yield made
-    for client in made.clients:
-        await client.close()
+    await made.close()
     await room.close()
     await server.close()
     await history.close()
@@ -240,7 +253,7 @@ NO_DATA = object()
         {"taskId": b"bytes"},
         {"taskId": "no-such-task", "message": "x"},
     ],
-    ids=repr,
+    ids=lambda payload: repr(payload)[:40],
 )
 async def test_a_payload_that_cannot_be_used_is_refused_with_the_reason(
     served: Served, event: str, payload: Any
