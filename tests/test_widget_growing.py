@@ -1,111 +1,15 @@
 """Growing text: what is shown in the end, what is sent, and what each update costs."""
 
-import html
-import re
-from html.parser import HTMLParser
+import random
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from screen import Screen, compact, visible
 
 from kit.widget.growing import OPEN_LIMIT, GrowingMarkdown, GrowingPlain
 from kit.widget.markdown import render_markdown
 from kit.widget.patches import Append, Growing, Patch, Put
-
-VOID = {"br", "hr"}
-
-
-class Element:
-    """As much of a DOM as the patches need."""
-
-    def __init__(self, tag: str = "", start: str = "") -> None:
-        self.tag = tag
-        self.start = start
-        self.nodes: list[Element | str] = []
-
-    def elements(self) -> list["Element"]:
-        return [node for node in self.nodes if isinstance(node, Element)]
-
-    def inner(self) -> str:
-        return "".join(
-            html.escape(node)
-            if isinstance(node, str)
-            else f"{node.start}{node.inner()}{'' if node.tag in VOID else node.end()}"
-            for node in self.nodes
-        )
-
-    def end(self) -> str:
-        return f"</{self.tag}>"
-
-
-class Fragment(HTMLParser):
-    """Reads HTML into the element that it is given."""
-
-    def __init__(self, parent: Element) -> None:
-        super().__init__()
-        self.path = [parent]
-
-    def handle_starttag(self, tag: str, attrs: object) -> None:
-        element = Element(tag, self.get_starttag_text() or "")
-        self.path[-1].nodes.append(element)
-        if tag not in VOID:
-            self.path.append(element)
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in VOID:
-            return
-        assert self.path.pop().tag == tag
-
-    def handle_data(self, data: str) -> None:
-        self.path[-1].nodes.append(data)
-
-
-class Screen:
-    """Applies patches as the browser does."""
-
-    def __init__(self) -> None:
-        self.blocks: list[Element] = []
-
-    def apply(self, patches: list[Patch]) -> None:
-        for patch in patches:
-            while len(self.blocks) <= patch.block:
-                self.blocks.append(Element())
-            target = self.blocks[patch.block]
-            for _ in range(patch.depth):
-                target = target.elements()[-1]
-            match patch:
-                case Append(text=text):
-                    target.nodes.append(text)
-                case Put(html=new, child=child):
-                    last = target.elements()[child - 1] if child else None
-                    end = target.nodes.index(last) + 1 if last else 0
-                    target.nodes = target.nodes[:end]
-                    parser = Fragment(target)
-                    parser.feed(new)
-                    parser.close()
-                    assert parser.path == [target], "unbalanced HTML"
-
-    def html(self) -> str:
-        return "".join(block.inner() for block in self.blocks)
-
-
-def canonical(rendered: str) -> str:
-    """The same HTML through the parser, so that entities are written one way."""
-    element = Element()
-    parser = Fragment(element)
-    parser.feed(rendered)
-    parser.close()
-    return element.inner()
-
-
-def visible(rendered: str) -> str:
-    """Without the newlines that markdown-it puts between elements."""
-    return re.sub(r">\n+<", "><", canonical(rendered)).strip("\n")
-
-
-def compact(rendered: str) -> str:
-    """Without any space after an element: patches do not keep all of it."""
-    return re.sub(r">\s+", ">", canonical(rendered))
 
 
 def grow(growing: Growing, pieces: list[str]) -> Screen:
@@ -122,10 +26,34 @@ def grow(growing: Growing, pieces: list[str]) -> Screen:
 LINES = [
     *("", "  ", "\t", "text", "some *bold* and **more", "`code` [a](https://x.org)"),
     *("# heading", "===", "---", "***", "- item", "- ", "-", "* other", "+ third"),
-    *("  - nested", "   continued", "1. one", "2. two", "10) ten", "  more", "    deep"),
-    *("> quote", ">", "> - in quote", "```", "```py", "````", "~~~", "  ```", "def f():"),
+    *(
+        "  - nested",
+        "   continued",
+        "1. one",
+        "2. two",
+        "10) ten",
+        "  more",
+        "    deep",
+    ),
+    *(
+        "> quote",
+        ">",
+        "> - in quote",
+        "```",
+        "```py",
+        "````",
+        "~~~",
+        "  ```",
+        "def f():",
+    ),
     *("| a | b |", "|---|---|", "| 1 | 2 |", "|:-:|", "| a |", "\\", "<b>&amp;", "a\\"),
-    *("[ref]: https://x.org", "[ref]", "![alt](https://x.org/i.png)", "    ```", "\x0b"),
+    *(
+        "[ref]: https://x.org",
+        "[ref]",
+        "![alt](https://x.org/i.png)",
+        "    ```",
+        "\x0b",
+    ),
 ]
 markdown_texts = st.lists(
     st.sampled_from(LINES) | st.text("ab*_`[]()<>#-|:~ \\&!.\t1", max_size=8),
@@ -163,3 +91,129 @@ def test_in_pieces_the_same_is_shown_as_at_once(pieces: list[str], limit: int) -
 def test_letter_by_letter_the_same_is_shown_as_at_once(text: str, limit: int) -> None:
     screen = grow(GrowingMarkdown(open_limit=limit), list(text))
     assert visible(screen.html()) == visible(render_markdown(text))
+
+
+def test_text_that_continues_is_appended_and_nothing_else() -> None:
+    growing = GrowingMarkdown()
+    growing.feed("- one\n- **two** and")
+    assert growing.feed(" more") == [Append(0, 2, " more")]
+    assert growing.feed(" & < more") == [Append(0, 2, " & < more")]
+
+
+def test_markup_replaces_only_what_follows_the_last_element() -> None:
+    growing = GrowingMarkdown()
+    growing.feed("A `code` and **bold")
+    (patch,) = growing.feed("**!")
+    expected = " and <strong>bold</strong>!"
+    assert patch == Put(0, expected, depth=1, child=1)
+
+
+def test_a_closed_block_is_never_touched_again() -> None:
+    growing = GrowingMarkdown()
+    growing.feed("# Head\n\nFirst paragraph.\n\nSecond")
+    for closed in range(2, 20):
+        patches = growing.feed(" and more.\n\nNext")
+        assert {patch.block for patch in patches} == {closed, closed + 1}
+
+
+def test_a_code_block_is_coloured_when_its_fence_is_closed() -> None:
+    growing = GrowingMarkdown()
+    growing.feed("```python\ndef f():\n")
+    assert growing.feed("    return 1") == [Append(0, 3, "    return 1")]
+    assert "<span" not in "".join(growing.blocks())
+    growing.feed("\n```\n")
+    assert '<span class="kit-k">return</span>' in growing.blocks()[0]
+
+
+def test_a_fence_that_may_be_closing_is_held_back() -> None:
+    growing = GrowingMarkdown()
+    growing.feed("```\ncode\n")
+    assert growing.feed("``") == []
+    assert growing.feed("x") == [Append(0, 3, "``x")]
+
+
+def test_items_of_an_open_list_are_frozen() -> None:
+    growing = GrowingMarkdown()
+    growing.feed("".join(f"- item number {number}\n" for number in range(50)))
+    (patch,) = growing.feed("- the *last")
+    assert patch == Put(0, "<li>the *last</li>\n", depth=1, child=50) or (
+        isinstance(patch, Put) and patch.child >= 49
+    )
+
+
+def sizes(patches: list[Patch]) -> int:
+    return sum(len(p.html if isinstance(p, Put) else p.text) for p in patches)
+
+
+def words(count: int) -> str:
+    """Prose with emphasis, code and links, the same on each call."""
+    kinds = ["the", "quick", "**brown**", "fox", "`jumps`", "[over](https://x.org)"]
+    chosen = random.Random(1)
+    return " ".join(chosen.choice(kinds) for _ in range(count))
+
+
+def long_texts(size: int) -> dict[str, str]:
+    """Replies of about `size` characters that could make an update expensive."""
+    prose = words(size // 7)[:size]
+    lines = [prose[start : start + 80] for start in range(0, size, 80)]
+    long_lines = [prose[start : start + 3000] for start in range(0, size, 3000)]
+    return {
+        "paragraphs": "\n\n".join(
+            "\n".join(lines[n : n + 8]) for n in range(0, len(lines), 8)
+        ),
+        "one line": prose,
+        "one paragraph": "\n".join(lines),
+        "list": "\n".join(f"- {line}" for line in lines),
+        "loose list": "\n\n".join(f"1. {line}" for line in lines),
+        "long items": "\n".join(f"- {line}" for line in long_lines),
+        "nested list": "- top\n" + "\n".join(f"  - {line}" for line in lines),
+        "code": "```python\n" + "\n".join(f"    {line}" for line in lines) + "\n```\n",
+        "open code": "~~~\n" + "\n".join(lines),
+        "table": "| a | b |\n|---|---|\n"
+        + "".join(f"| {line} | b |\n" for line in lines),
+        "quote": "\n".join(f"> {line}" for line in lines),
+        "almost a table": "text\n" + "| a | b | c\n" * (size // 12),
+        "lazy lines": "- item\n" + "\n".join(lines),
+        "headings": "\n".join(f"# {line}" for line in lines),
+        "newlines": "\n" * size,
+        "spaces": " " * size,
+    }
+
+
+def total(text: str) -> int:
+    growing = GrowingMarkdown()
+    pieces = [text[start : start + 40] for start in range(0, len(text), 40)]
+    return sum(sizes(growing.feed(piece)) for piece in pieces) + sizes(growing.finish())
+
+
+@pytest.mark.parametrize("name", long_texts(100))
+def test_what_is_sent_is_in_proportion_to_the_text(name: str) -> None:
+    short, long = long_texts(20_000)[name], long_texts(40_000)[name]
+    assert total(short) < 10 * len(short)
+    assert total(long) < 2.3 * total(short) + OPEN_LIMIT
+
+
+@pytest.mark.parametrize("name", long_texts(100))
+def test_an_update_costs_the_same_at_the_end_as_at_the_beginning(name: str) -> None:
+    """Apart from the few that close a long block, which is rendered once."""
+    text = long_texts(40_000)[name]
+    growing = GrowingMarkdown()
+    sent = [
+        sizes(growing.feed(text[start : start + 40]))
+        for start in range(0, len(text), 40)
+    ]
+    usual = sorted(sent)[: int(len(sent) * 0.97)]
+    assert max(usual) < 2 * OPEN_LIMIT
+
+
+def test_plain_text_is_appended_as_it_is() -> None:
+    growing = GrowingPlain()
+    assert growing.feed("<a") == [Put(0, '<pre class="kit-plain">&lt;a</pre>')]
+    assert growing.feed(" *b*") == [Append(0, 1, " *b*")]
+    assert growing.feed("") == []
+    assert growing.finish() == []
+    assert growing.blocks() == ['<pre class="kit-plain">&lt;a *b*</pre>']
+
+
+def test_plain_text_that_never_came_shows_nothing() -> None:
+    assert GrowingPlain().blocks() == []

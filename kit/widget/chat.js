@@ -66,6 +66,15 @@ class Transcript {
     return new Transcript(this.root.cloneNode(true));
   }
 
+  /** Keep folded or open what the reader has folded or opened in `before`. */
+  takeOver(before) {
+    for (const [key, part] of before.parts) {
+      if (!part.dataset.touched || !this.parts.has(key)) continue;
+      this.parts.get(key).open = part.open;
+      this.parts.get(key).dataset.touched = "true";
+    }
+  }
+
   load(messages) {
     this.root.replaceChildren();
     this.messages.clear();
@@ -357,7 +366,7 @@ class Feed {
     this.status = snapshot.status ?? {};
     this.queue = [];
     this.copy.load(snapshot.messages ?? []);
-    for (const view of this.views) view.begin(this.copy.clone(), this.status);
+    for (const view of this.views) view.begin();
   }
 
   askForSnapshot() {
@@ -404,10 +413,14 @@ class Feed {
     }
   }
 
-  addView(view) {
+  addView(el) {
     this.paint();
+    const view = new View(this, el);
+    view.begin();
+    // A refreshed output makes a new view in the place of the old one.
+    const before = [...this.views].findLast((other) => !other.root.isConnected);
+    if (before) view.takeOver(before);
     this.views.add(view);
-    view.begin(this.copy.clone(), this.status);
     return () => {
       this.views.delete(view);
       view.end();
@@ -438,10 +451,15 @@ class View {
     this.feed = feed;
     this.status = {};
     this.isAtEnd = true;
+    this.scrollTop = 0;
+    this.leftAt = 0; // when the focus left for nowhere, as it does with the element
+    this.isStale = false;
     this.hint = "";
     this.build(el);
     this.listen();
     this.ticking = setInterval(() => this.showTime(), 200);
+    this.resizing = new ResizeObserver(() => this.resized());
+    this.resizing.observe(this.log);
   }
 
   build(el) {
@@ -499,8 +517,15 @@ class View {
   listen() {
     this.log.addEventListener("scroll", () => {
       const { scrollHeight, scrollTop, clientHeight } = this.log;
+      this.scrollTop = scrollTop;
       this.isAtEnd = scrollHeight - scrollTop - clientHeight < NEAR_END;
       this.jump.hidden = this.isAtEnd;
+    });
+    this.input.addEventListener("focus", () => {
+      this.leftAt = Infinity;
+    });
+    this.input.addEventListener("blur", (event) => {
+      this.leftAt = event.relatedTarget ? 0 : performance.now();
     });
     this.log.addEventListener("click", (event) => {
       const button = event.target.closest("[data-copy]");
@@ -523,23 +548,56 @@ class View {
     this.input.addEventListener("input", () => this.fitInput());
   }
 
-  begin(transcript, status) {
-    this.transcript = transcript;
-    this.messages.replaceWith(transcript.root);
-    this.messages = transcript.root;
-    this.showStatus(status);
+  /** Show everything anew. */
+  begin() {
+    this.isStale = false;
+    this.transcript = this.feed.copy.clone();
+    this.messages.replaceWith(this.transcript.root);
+    this.messages = this.transcript.root;
+    this.showStatus(this.feed.status);
     this.scrollToEnd();
   }
 
   update(ops, status) {
+    if (!this.root.isConnected) {
+      // Replaced by another view, or in a cell that is scrolled away: see `resized`.
+      this.isStale = true;
+      return;
+    }
     for (const op of ops) this.transcript.apply(op);
     if (status !== this.status) this.showStatus(status);
     if (this.isAtEnd) this.log.scrollTop = this.log.scrollHeight;
     else this.jump.hidden = false;
   }
 
+  /** Also called when the view comes onto the screen. */
+  resized() {
+    if (!this.root.isConnected) return;
+    if (this.isStale) this.begin();
+    if (this.isAtEnd) this.log.scrollTop = this.log.scrollHeight;
+  }
+
+  /** Go on where the reader was in a view that this one replaces. */
+  takeOver(before) {
+    this.transcript.takeOver(before.transcript);
+    this.input.value = before.input.value;
+    const { selectionStart, selectionEnd } = before.input;
+    this.input.setSelectionRange(selectionStart, selectionEnd);
+    const hadFocus = performance.now() - before.leftAt < 500;
+    this.isAtEnd = before.isAtEnd;
+    // The new elements get onto the page, and get a size, after this.
+    requestAnimationFrame(() => {
+      this.fitInput();
+      if (!this.isAtEnd) this.log.scrollTop = before.scrollTop;
+      if (hadFocus && document.activeElement === document.body) {
+        this.input.focus({ preventScroll: true });
+      }
+    });
+  }
+
   end() {
     clearInterval(this.ticking);
+    this.resizing.disconnect();
     this.root.remove();
   }
 
@@ -680,6 +738,6 @@ export default () => {
   const feed = new Feed();
   return {
     initialize: ({ model }) => feed.start(model),
-    render: ({ el }) => feed.addView(new View(feed, el)),
+    render: ({ el }) => feed.addView(el),
   };
 };

@@ -28,10 +28,11 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import logging
 import sys
 import time
-from collections.abc import Coroutine, Generator
+from collections.abc import Awaitable, Callable, Generator
 from pathlib import Path
 from typing import Any, assert_never
 
@@ -112,6 +113,7 @@ class ChatView(anywidget.AnyWidget):
         self._told: dict[str, Any] = {}  # the status that the views know
         self._published = 0  # number of the last message when all was published
         self._handles: list[DisplayHandle] = []
+        self._requests: set[asyncio.Task[None]] = set()
         self._transcript.show_messages(source.messages)
         self._read_live()
         self._status = self._read_status()
@@ -200,7 +202,7 @@ class ChatView(anywidget.AnyWidget):
             sys.stdout.write(self.as_text() + "\n")
             return
         data, metadata = self._repr_mimebundle_()
-        handle = display(data, metadata=metadata, raw=True, display_id=True)  # type: ignore[no-untyped-call]
+        handle = display(data, metadata=metadata, raw=True, display_id=True)
         if handle is not None:
             self._handles.append(handle)
 
@@ -208,7 +210,7 @@ class ChatView(anywidget.AnyWidget):
         if self._handles:
             data, metadata = self._repr_mimebundle_()
             for handle in self._handles:
-                handle.update(data, metadata=metadata, raw=True)  # type: ignore[no-untyped-call]
+                handle.update(data, metadata=metadata, raw=True)
 
     # --- from the source ------------------------------------------------------------
 
@@ -313,6 +315,8 @@ class ChatView(anywidget.AnyWidget):
             self._loop.call_soon_threadsafe(self._handle, content, context=context)
 
     def _handle(self, content: Any) -> None:
+        if self._closed:
+            return
         match content:
             case {"type": "snapshot"}:
                 self._answer_timer.soon()
@@ -320,29 +324,31 @@ class ChatView(anywidget.AnyWidget):
                 if seq != self._outlet.seq:
                     self._answer_timer.soon()
             case {"type": "stop", "id": str(request)}:
-                self._answer(request, self._stop())
+                self._answer(request, self._stop)
             case {"type": "send", "id": str(request), "text": str(text)}:
-                self._answer(request, self._say(text))
+                self._answer(request, functools.partial(self._say, text))
             case {"type": "copy", "id": str(request), "message": str(key)}:
-                self._answer(request, self._copy(key))
+                self._answer(request, functools.partial(self._copy, key))
             case _:
                 logger.warning("A view sent something unknown: %.200r", content)
 
-    def _answer(self, request: str, work: Coroutine[Any, Any, str]) -> None:
+    def _answer(self, request: str, work: Callable[[], Awaitable[str]]) -> None:
         async def answer() -> None:
             message = {"type": "answer", "id": request}
             try:
-                message["text"] = await work
+                message["text"] = await work()
                 self._notice = ""
             except Exception as error:
                 logger.warning("A request of a view failed", exc_info=error)
                 text = str(error) if isinstance(error, KitError) else repr(error)
                 self._notice = message["error"] = text
-            self.send(message)
             self._flush()
+            self.send(message)
 
         self.send({"type": "received", "id": request})
-        spawn(answer(), "request of a chat view")
+        task = spawn(answer(), "request of a chat view")
+        self._requests.add(task)
+        task.add_done_callback(self._requests.discard)
 
     async def _stop(self) -> str:
         self._turn.stop_asked = True

@@ -5,9 +5,9 @@ Holds the two ways to show it: `GrowingMarkdown` for replies and reasoning,
 
 How Markdown is kept cheap, whatever the length of the reply:
 
-* A top-level block is *closed* as soon as a complete line after it starts another one
-  (a code fence, with its last line). A closed block is rendered once more, with its
-  code coloured, and never looked at again.
+* A top-level block is *closed* as soon as no later line can belong to it, most often
+  by a blank line or the start of another block. A closed block is rendered once more,
+  with its code coloured, and never looked at again.
 * In an open list or table, items and rows that are followed by another are *frozen*:
   they stay on the screen and only the last one is rendered anew. The list is rendered
   as a whole when it is closed: only then it is known whether it is a loose one.
@@ -167,7 +167,7 @@ class GrowingMarkdown:
         if not blocks:
             return ""
         last = blocks[-1]
-        if last.kind == "fence" and is_closed_fence(_lines(text, last.first, last.end)):
+        if _is_closed(last, text):
             self._close(blocks, text, patches)
             return _lines(text, last.end)
         if len(blocks) > 1:
@@ -453,6 +453,19 @@ def _loosened(tokens: list[Token], loose: bool) -> list[Token]:
 
 def _is_item_paragraph(token: Token) -> bool:
     return token.level == 2 and token.type in ("paragraph_open", "paragraph_close")
+
+
+def _is_closed(block: Block, text: str) -> bool:
+    """Whether no line after those of `text` can belong to its last block."""
+    match block.kind:
+        case "heading_open" | "hr":
+            return True
+        case "fence":
+            return is_closed_fence(_lines(text, block.first, block.end))
+        case "paragraph_open" | "table_open" | "blockquote_open":
+            return block.end < text.count("\n")  # a blank line follows
+        case _:
+            return False
 
 
 def _render(blocks: Iterable[Block], *, is_open: bool = False) -> str:
