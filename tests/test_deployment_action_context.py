@@ -8,6 +8,7 @@ import pytest
 
 from kit.deployment.action_context import ActionCtx
 from kit.deployment.failures import UsageError
+from kit.deployment.identity import UserIdentity
 from kit.values import ConvexInt64, JsonValue, Value
 
 
@@ -78,8 +79,13 @@ async def test_what_cannot_be_meant_is_refused_before_it_is_asked(
     assert asked.calls == []
 
 
-async def test_nobody_is_known_and_time_passes(asked: Asked) -> None:
+async def test_who_calls_is_told(asked: Asked) -> None:
+    assert await ActionCtx(asked).auth.get_user_identity() is None
+    ctx = ActionCtx(asked, UserIdentity.of({"subject": "ann"}))
+    assert await ctx.auth.get_user_identity() == {"subject": "ann"}
+
+
+async def test_time_passes(asked: Asked) -> None:
     ctx: Any = ActionCtx(asked)
-    assert await ctx.auth.get_user_identity() is None
     assert abs(ctx.now() - time.time() * 1000) < 5000
     assert ctx.now() == int(ctx.now())

@@ -20,6 +20,7 @@ from kit.deployment import functions as f
 from kit.deployment.database import Database
 from kit.deployment.engine import Engine, FunctionFailure, MutationOutcome
 from kit.deployment.functions import console
+from kit.deployment.identity import UserIdentity
 from kit.errors import DatabaseError
 from kit.values import ConvexInt64, v
 
@@ -40,6 +41,49 @@ def test_a_query_returns_encoded_json_logs_and_what_it_read(tmp_path: Path) -> N
         assert outcome.log_lines == ["[LOG] 'looking' 5"]
         assert len(outcome.read_set.intervals) == 1
         assert outcome.timestamp == engine.latest_timestamp
+
+
+def test_a_function_is_told_who_calls_and_that_it_asked(tmp_path: Path) -> None:
+    @f.query()
+    async def q_who(ctx: Ctx, args: Args) -> Any:
+        return await ctx.auth.get_user_identity()
+
+    @f.query()
+    async def q_through(ctx: Ctx, args: Args) -> Any:
+        return await ctx.run_query("m:q_who")
+
+    @f.query()
+    async def q_refuse(ctx: Ctx, args: Args) -> Any:
+        if await ctx.auth.get_user_identity():
+            raise Exception("you, of all people")
+
+    @f.query()
+    async def q_other(ctx: Ctx, args: Args) -> Any:
+        return None
+
+    @f.mutation()
+    async def who(ctx: Ctx, args: Args) -> Any:
+        return await ctx.auth.get_user_identity()
+
+    ann = UserIdentity.of({"subject": "ann"})
+    with open_engine(
+        tmp_path,
+        q_who=q_who,
+        q_through=q_through,
+        q_refuse=q_refuse,
+        q_other=q_other,
+        who=who,
+    ) as engine:
+        for path in ("m:q_who", "m:q_through"):
+            outcome = engine.run_query(path, {}, identity=ann)
+            assert (outcome.value_json, outcome.identity_read) == (ann.text, True)
+            outcome = engine.run_query(path, {})
+            assert (outcome.value_json, outcome.identity_read) == ("null", True)
+        failed = engine.run_query("m:q_refuse", {}, identity=ann)
+        assert failed.error is not None and failed.identity_read
+        assert not engine.run_query("m:q_other", {}, identity=ann).identity_read
+        assert engine.run_mutation("m:who", {}, identity=ann).value_json == ann.text
+        assert engine.run_mutation("m:who", {}).value_json == "null"
 
 
 def test_a_mutation_commits_and_returns_its_timestamp(tmp_path: Path) -> None:

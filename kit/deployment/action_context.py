@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol
 
 from kit.deployment.contexts import Auth, due_time
 from kit.deployment.failures import UsageError
+from kit.deployment.identity import UserIdentity
 from kit.values import InvalidValue, JsonValue, Value, to_json
 
 __all__ = ["ActionCtx", "Deployment"]
@@ -37,10 +38,12 @@ class Deployment(Protocol):
 class ActionCtx:
     """What an action is given as `ctx`. Usable until the action ends."""
 
-    def __init__(self, deployment: Deployment) -> None:
+    def __init__(
+        self, deployment: Deployment, identity: UserIdentity | None = None
+    ) -> None:
         self._deployment = deployment
         self.scheduler = ActionScheduler(deployment)
-        self.auth = Auth()
+        self.auth = Auth(lambda: None if identity is None else identity.attributes())
 
     async def run_query(self, path: str, args: dict[str, Any] | None = None) -> Value:
         """Run a query at the newest state. Raises as it does."""

@@ -13,6 +13,7 @@ and by whoever runs the function. An action's `ctx` is the executor's. Mirrors C
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from kit.deployment.failures import UsageError
@@ -43,6 +44,8 @@ class Runner(Protocol):
     """What runs a function, as its `ctx` sees it."""
 
     transaction: Transaction
+
+    def user_identity(self) -> Document | None: ...
 
     def call_query(self, path: str, args: Document | None) -> Value: ...
 
@@ -124,8 +127,13 @@ class DatabaseWriter(DatabaseReader):
 class Auth:
     """`ctx.auth`."""
 
-    async def get_user_identity(self) -> None:
-        """Who calls: nobody, since this deployment knows no users."""
+    def __init__(self, user_identity: Callable[[], Document | None]) -> None:
+        self._user_identity = user_identity
+
+    async def get_user_identity(self) -> Document | None:
+        """Who calls: `tokenIdentifier`, `subject`, `issuer` and what else their token
+        says; None for nobody, for an admin, and in a scheduled function."""
+        return self._user_identity()
 
 
 class Scheduler:
@@ -169,7 +177,7 @@ class QueryCtx:
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
         self.db = DatabaseReader(runner.transaction)
-        self.auth = Auth()
+        self.auth = Auth(runner.user_identity)
 
     def now(self) -> float:
         """Ms since the epoch, a whole number; the same throughout the execution."""

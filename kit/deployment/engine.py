@@ -27,6 +27,7 @@ from kit.deployment.execution import (
 )
 from kit.deployment.failures import FunctionFailure, UsageError
 from kit.deployment.functions import Function, FunctionKind, FunctionRegistry
+from kit.deployment.identity import UserIdentity
 from kit.deployment.jobs import (
     cancel_job,
     due_jobs,
@@ -69,6 +70,8 @@ class QueryOutcome:
     """What it read, also when it failed."""
     timestamp: int
     """That of the latest commit that it saw, in ns."""
+    identity_read: bool = False
+    """Whether it asked who calls, also when it failed."""
 
 
 @dataclass(frozen=True)
@@ -133,21 +136,33 @@ class Engine:
     # --- queries and mutations ------------------------------------------------
 
     def run_query(
-        self, path: str, args: JsonValue, *, internal: bool = False
+        self,
+        path: str,
+        args: JsonValue,
+        *,
+        internal: bool = False,
+        identity: UserIdentity | None = None,
     ) -> QueryOutcome:
         """Run a query at the latest commit; `args` is a Convex JSON object.
 
-        `internal`: whether internal functions may be called. What goes wrong in or
-        about the function is in the outcome. Raises DatabaseError.
+        `internal`: whether internal functions may be called. `identity`: who calls.
+        What goes wrong in or about the function is in the outcome. Raises
+        DatabaseError.
         """
         with collect_log_lines() as lines, self._transaction() as transaction:
+            execution = Execution(self._registry, transaction, identity)
             value, error = None, None
             try:
-                value = self._run(transaction, path, "query", args, internal)
+                value = self._run(execution, path, "query", args, internal)
             except FunctionFailed as failed:
                 error = failed.failure
             return QueryOutcome(
-                value, error, lines, transaction.read_set, self.latest_timestamp
+                value,
+                error,
+                lines,
+                transaction.read_set,
+                self.latest_timestamp,
+                execution.identity_read,
             )
 
     def run_mutation(
@@ -156,13 +171,15 @@ class Engine:
         args: JsonValue,
         *,
         internal: bool = False,
+        identity: UserIdentity | None = None,
         session: tuple[str, int] | None = None,
     ) -> MutationOutcome:
         """Run a mutation and commit it; `args` is a Convex JSON object.
 
-        `session`: id and request number, under which a success is stored with the
-        commit; the same request again gets that answer and runs nothing. A failure
-        stores nothing. Raises DatabaseError, with nothing stored.
+        `internal`, `identity`: as for `run_query`. `session`: id and request number,
+        under which a success is stored with the commit; the same request again gets
+        that answer and runs nothing. A failure stores nothing. Raises DatabaseError,
+        with nothing stored.
         """
         if session is not None:
             known = self._database.session_result(*session)
@@ -172,8 +189,9 @@ class Engine:
                     result.value_json, None, result.log_lines, timestamp, replayed=True
                 )
         with collect_log_lines() as lines, self._transaction() as transaction:
+            execution = Execution(self._registry, transaction, identity)
             try:
-                value = self._run(transaction, path, "mutation", args, internal)
+                value = self._run(execution, path, "mutation", args, internal)
             except FunctionFailed as failed:
                 return MutationOutcome(None, failed.failure, lines)
             timestamp = transaction.commit(
@@ -183,14 +201,13 @@ class Engine:
 
     def _run(
         self,
-        transaction: Transaction,
+        execution: Execution,
         path: str,
         kind: FunctionKind,
         args: JsonValue,
         internal: bool,
     ) -> str:
         function = find_function(self._registry, path, kind, internal=internal)
-        execution = Execution(self._registry, transaction)
         try:
             # What it prints: the deployment's own stdout says only where it listens.
             with redirect_stdout(sys.stderr):
@@ -298,9 +315,11 @@ class Engine:
             if document is None:
                 return None
             path, args = _call_of(document)
+            # Nobody calls it: whoever scheduled it is not known any more.
+            execution = Execution(self._registry, transaction)
             try:
                 with transaction.savepoint():
-                    value = self._run(transaction, path, "mutation", args, True)
+                    value = self._run(execution, path, "mutation", args, True)
             except FunctionFailed as failed:
                 error = failed.failure
             self._end_job(transaction, document, error)

@@ -22,6 +22,7 @@ from kit.deployment.failures import (
     failure_of,
 )
 from kit.deployment.functions import Function, FunctionKind, FunctionRegistry
+from kit.deployment.identity import UserIdentity
 from kit.deployment.jobs import cancel_job, schedule_job
 from kit.deployment.queries import Query
 from kit.deployment.transaction import Transaction
@@ -64,9 +65,17 @@ class FunctionFailed(Exception):
 class Execution:
     """One top-level call: the `Runner` of each `ctx` that is made for it."""
 
-    def __init__(self, registry: FunctionRegistry, transaction: Transaction) -> None:
+    def __init__(
+        self,
+        registry: FunctionRegistry,
+        transaction: Transaction,
+        identity: UserIdentity | None = None,
+    ) -> None:
         self.transaction = transaction
+        self.identity_read = False
+        """Whether a function has asked who calls."""
         self._registry = registry
+        self._identity = identity
 
     def run(self, function: Function, args: JsonValue) -> str:
         """Run `function`; returns its result as Convex JSON text.
@@ -88,6 +97,10 @@ class Execution:
         return check_result(function, result, table_of)
 
     # --- what `ctx` calls -----------------------------------------------------
+
+    def user_identity(self) -> dict[str, Any] | None:
+        self.identity_read = True
+        return None if self._identity is None else self._identity.attributes()
 
     def call_query(self, path: str, args: dict[str, Any] | None) -> Value:
         return self._call(path, "query", args)

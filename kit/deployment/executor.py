@@ -142,7 +142,7 @@ class Executor:
                 f"Could not find public function for '{message.path}'. "
                 "Was the folder of functions changed under the deployment? Restart it."
             )
-        context = ActionCtx(RunContext(self, message.run_id))
+        context = ActionCtx(RunContext(self, message.run_id), message.identity)
         limit = asyncio.timeout(self._time_limit)
         try:
             async with limit:

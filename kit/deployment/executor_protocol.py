@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Raw
 
 from kit.deployment.failures import FunctionFailure
+from kit.deployment.identity import UserIdentity
 
 __all__ = [
     "Answer",
@@ -45,6 +46,7 @@ class Run(_Message, frozen=True):
     run_id: int
     path: str
     args: Any  # the argument object, Convex JSON
+    identity: UserIdentity | None = None  # who calls it
 
 
 class Answer(_Message, frozen=True):
