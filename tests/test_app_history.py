@@ -255,8 +255,10 @@ async def test_a_bad_url_is_refused_with_what_to_write(url: str, said: str) -> N
 
 
 async def test_a_file_that_cannot_be_a_database_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="unable to open"):
+    with pytest.raises(ConfigError, match="No such file or directory"):
         await History.open(f"sqlite:///{tmp_path / 'no' / 'folder.db'}")
+    with pytest.raises(ConfigError, match="Is a directory"):
+        await History.open(f"sqlite:///{tmp_path}")
     broken = tmp_path / "broken.db"
     broken.write_text("not a database, " * 100)
     with pytest.raises(ConfigError, match="not a database"):

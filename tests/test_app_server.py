@@ -41,7 +41,10 @@ def settings(folder: Path) -> list[str]:
     ("bad", "said"),
     [
         (["--history-url", "nonsense"], "The SQL history's URL cannot be read"),
-        (["--history-url", "sqlite:////no/such/folder/x.db"], "unable to open"),
+        (
+            ["--history-url", "sqlite:////no/such/folder/x.db"],
+            "No such file or directory",
+        ),
         (["--workspace", "/dev/null/x"], "The workspace /dev/null/x cannot be used"),
         (["--env-file", "/dev"], "Cannot read /dev"),
         (["--port", "{taken}"], "is already in use"),

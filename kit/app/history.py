@@ -163,8 +163,10 @@ class History:
         host:port/database` (the driver may be left out). Raises ConfigError, which
         never shows the password, when it is neither or the database cannot be used.
         """
-        history = cls(_engine(_parse(url)))
+        parsed = _parse(url)
+        history = cls(_engine(parsed))
         try:
+            _touch_file(parsed)
             async with history._engine.begin() as connection:
                 await connection.run_sync(_metadata.create_all)
         except (SQLAlchemyError, OSError, UnicodeError) as error:
@@ -294,7 +296,9 @@ class History:
 
     def _reason(self, error: Exception) -> str:
         """What the driver said, on one line, without SQL, values or password."""
-        said = error.orig if isinstance(error, DBAPIError) else error
+        said: object = error.orig if isinstance(error, DBAPIError) else error
+        if isinstance(error, OSError) and error.strerror:
+            said = error.strerror
         text = " ".join(str(said).split()).rstrip(".") or type(said).__name__
         password = self._engine.url.password
         return text.replace(password, "***") if password else text
@@ -316,6 +320,21 @@ def _parse(url: str) -> URL:
             "sqlite+aiosqlite:///<file> or postgresql+psycopg://..."
         )
     return parsed.set(drivername=driver)
+
+
+def _touch_file(url: URL) -> None:
+    """Raise OSError if the SQLite file cannot be opened or created.
+
+    aiosqlite would find out, too, but leaves a thread behind then, which may outlive
+    the event loop that it reports to.
+    """
+    if url.get_backend_name() == "sqlite" and url.database not in (
+        None,
+        "",
+        ":memory:",
+    ):
+        with open(url.database, "ab"):
+            pass
 
 
 def _engine(url: URL) -> AsyncEngine:
