@@ -154,7 +154,7 @@ def test_a_savepoint_undoes_one_inside_that_was_left_open(tmp_path: Path) -> Non
         with pytest.raises(KeyError), transaction.savepoint():
             transaction.insert("numbers", {"n": 1})
             # As when a function is stopped just before its own undoing.
-            database._connection.execute("SAVEPOINT depth_1")
+            database._sqlite.execute("SAVEPOINT depth_1")
             transaction.insert("numbers", {"n": 2})
             raise KeyError
         transaction.insert("numbers", {"n": 3})
@@ -170,6 +170,25 @@ def test_user_tables_are_numbered_from_10001_for_good(tmp_path: Path) -> None:
     assert found == {SCHEDULED_FUNCTIONS: 1, "a": 10001, "b": 10002, "c": 10003}
     with opened(tmp_path) as database:
         assert {table.name: table.number for table in database.catalog} == found
+
+
+def test_a_database_keeps_its_secret(tmp_path: Path) -> None:
+    with opened(tmp_path / "a") as database:
+        secret = database.secret
+        assert len(secret) == 32
+    with opened(tmp_path / "a") as database:
+        assert database.secret == secret
+    with opened(tmp_path / "b") as database:
+        assert database.secret != secret
+
+
+def test_a_file_that_was_made_without_a_secret_gets_one(tmp_path: Path) -> None:
+    with opened(tmp_path) as database:
+        insert(database, "numbers", n=1)
+        database._sqlite.execute("DROP TABLE secret")
+    with opened(tmp_path) as database:
+        assert len(database.secret) == 32
+        assert numbers(database) == [1.0]
 
 
 # --- schema changes -----------------------------------------------------------
@@ -357,13 +376,13 @@ def test_a_failed_statement_dooms_the_transaction(tmp_path: Path) -> None:
     with opened(tmp_path, NUMBERS) as database:
         insert(database, "numbers", n=1)
         # As on a full disk.
-        database._connection.execute("PRAGMA max_page_count = 1")
+        database._sqlite.execute("PRAGMA max_page_count = 1")
         transaction = Transaction(database, NOW)
         transaction.insert("numbers", {"n": 2})
         with pytest.raises(DatabaseError, match="Check the disk's free space"):
             transaction.insert("others", {"big": "x" * 900_000})
         with pytest.raises(DatabaseError, match="Check the disk's free space"):
             transaction.commit()
-        database._connection.execute("PRAGMA max_page_count = 100000")
+        database._sqlite.execute("PRAGMA max_page_count = 100000")
         insert(database, "numbers", n=3)
         assert numbers(database) == [1.0, 3.0]

@@ -181,11 +181,11 @@ def test_a_failing_disk_is_not_the_functions_failure(tmp_path: Path, name: str) 
     engine = Engine(database, registry_of(SCHEMA, **functions, **COMMON))
     mutate(engine, "add", text="kept")
     # Any error from SQLite will do.
-    database._connection.execute("ALTER TABLE documents RENAME TO hidden")
+    database._sqlite.execute("ALTER TABLE documents RENAME TO hidden")
     run = engine.run_query if name.startswith("q") else engine.run_mutation
     with pytest.raises(DatabaseError, match="What was committed before is kept"):
         run(f"m:{name}", {})
-    database._connection.execute("ALTER TABLE hidden RENAME TO documents")
+    database._sqlite.execute("ALTER TABLE hidden RENAME TO documents")
     assert texts(engine) == ["kept"]
     database.close()
 
@@ -194,10 +194,10 @@ def test_a_full_disk_stores_nothing(tmp_path: Path) -> None:
     database = Database.open(tmp_path, SCHEMA)
     engine = Engine(database, registry_of(SCHEMA, **COMMON))
     mutate(engine, "add", text="kept")
-    database._connection.execute("PRAGMA max_page_count = 1")
+    database._sqlite.execute("PRAGMA max_page_count = 1")
     with pytest.raises(DatabaseError, match="Check the disk's free space"):
         engine.run_mutation("m:add", {"text": "x" * 900_000})
-    database._connection.execute("PRAGMA max_page_count = 100000")
+    database._sqlite.execute("PRAGMA max_page_count = 100000")
     mutate(engine, "add", text="and kept")
     assert texts(engine) == ["kept", "and kept"]
     database.close()

@@ -96,8 +96,8 @@ def modules_importing(name: str) -> set[str]:
     }
 
 
-def test_only_the_database_imports_sqlite() -> None:
-    assert modules_importing("sqlite3") == {"kit.deployment.database"}
+def test_only_one_module_imports_sqlite() -> None:
+    assert modules_importing("sqlite3") == {"kit.deployment.sqlite_file"}
 
 
 def test_only_the_worker_makes_an_official_client() -> None:

@@ -1,17 +1,11 @@
 """Documents, indexes, timestamps and session results in one SQLite file.
 
 Holds bytes and rows: what a document may be is in `documents`, what a transaction read
-and wrote in `transaction`. The only module that imports sqlite3.
+and wrote in `transaction`, how SQLite is used and what a commit promises in
+`sqlite_file`.
 
-**What a commit promises.** The file is in WAL mode with `synchronous=NORMAL`: a commit
-that has returned survives the end of this process, `kill -9` included, because it is
-with the operating system then; it is not forced to the disk one by one, so a power cut
-may take the last commits (never half of one, and the file stays whole). Timestamps are
-nanoseconds since the epoch, go up with every commit, and are stored with it, so they
-never go back, even if the clock does.
-
-The file is locked (`locking_mode=EXCLUSIVE`) from open to close: two deployments on
-one folder would not see each other's commits. The lock ends with the process.
+Timestamps are nanoseconds since the epoch, go up with every commit, and are stored with
+it, so they never go back, even if the clock does.
 
 One transaction at a time, in the thread that opened the database. After any error
 from SQLite the transaction can only be rolled back.
@@ -21,16 +15,17 @@ from __future__ import annotations
 
 import json
 import math
-import sqlite3
+import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from kit.deployment.index_keys import Interval
 from kit.deployment.schema import Schema
 from kit.deployment.schema_change import apply_schema
+from kit.deployment.sqlite_file import SqliteFile
 from kit.deployment.tables import (
     BUILT_IN_INDEXES,
     SYSTEM_TABLES,
@@ -46,9 +41,6 @@ __all__ = ["Database", "SessionResult"]
 FILE_NAME = "deployment.sqlite3"
 APPLICATION_ID = 0x43565844  # "CVXD"
 FORMAT_VERSION = 1
-
-# How long to wait for the lock: a deployment that is being stopped needs a moment.
-LOCK_WAIT = 2.0  # s
 
 # How long a session's results answer for requests that are sent again.
 RESULT_LIFETIME = 24 * 3600 * 10**9  # ns
@@ -100,19 +92,15 @@ class SessionResult(NamedTuple):
 class Database:
     """The database of one deployment. Make it with `Database.open`."""
 
-    def __init__(
-        self, file: Path, connection: sqlite3.Connection, now: Callable[[], float]
-    ) -> None:
-        self.file = file
+    def __init__(self, sqlite: SqliteFile, now: Callable[[], float]) -> None:
         self.catalog = Catalog()
-        self._connection = connection
+        self.secret = b""
+        """32 random bytes, the same for the life of the file: they seal cursors."""
+        self._sqlite = sqlite
         self._now = now
         self._timestamp = 0
         # Tables made by the transaction under way.
         self._created: list[Table] = []
-        # The first error from SQLite in the transaction under way.
-        self._failure: DatabaseError | None = None
-        self._depth = 0  # of savepoints
         self._results_saved = 0
         self._creation_time = 0.0
 
@@ -131,25 +119,20 @@ class Database:
         gives seconds since the epoch. Raises DatabaseError saying what to do, with
         nothing changed.
         """
-        file = data_dir / FILE_NAME
-        _make_folder(data_dir)
-        try:
-            connection = sqlite3.connect(file, timeout=LOCK_WAIT, isolation_level=None)
-        except sqlite3.Error as error:
-            raise _explain(file, error) from error
-        database = cls(file, connection, now)
+        sqlite = SqliteFile(data_dir / FILE_NAME)
+        database = cls(sqlite, now)
         try:
             database._prepare_file()
             database._load()
             database._apply(schema or Schema())
         except BaseException:
-            connection.close()
+            sqlite.close()
             raise
         return database
 
     def close(self) -> None:
         """Close the file and release its lock; a transaction under way is undone."""
-        self._connection.close()
+        self._sqlite.close()
 
     @property
     def timestamp(self) -> int:
@@ -160,9 +143,7 @@ class Database:
 
     def begin(self) -> None:
         """Start a transaction; ends with `commit` or `rollback`."""
-        self._failure = None
-        self._depth = 0
-        self._execute("BEGIN")
+        self._sqlite.begin()
 
     def commit(self, result: SessionResult | None = None) -> int:
         """Store the transaction under the next timestamp, and return that.
@@ -173,10 +154,10 @@ class Database:
         timestamp = self._next_timestamp()
         try:
             self.check()
-            self._execute("UPDATE clock SET timestamp = ?", timestamp)
+            self._sqlite.execute("UPDATE clock SET timestamp = ?", timestamp)
             if result is not None:
                 self._save_result(timestamp, result)
-            self._execute("COMMIT")
+            self._sqlite.commit()
         except BaseException:
             self.rollback()
             raise
@@ -189,8 +170,7 @@ class Database:
 
         A function may have caught it the first time.
         """
-        if self._failure is not None:
-            raise self._failure
+        self._sqlite.check()
 
     def _next_timestamp(self) -> int:
         # Not before the creation times that were given out (ms): `_load` starts there.
@@ -200,41 +180,28 @@ class Database:
     def rollback(self) -> None:
         """Undo the transaction under way, if there is one."""
         self._forget_tables(0)
-        if self._connection.in_transaction:
-            self._execute("ROLLBACK")
+        self._sqlite.rollback()
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
         """Undo only what the block did when it raises."""
-        depth, created = self._depth, len(self._created)
-        # A name for each depth: a block that was interrupted before it could undo its
-        # own savepoint is undone by the one around it.
-        name = f"depth_{depth}"
-        self._depth = depth + 1
+        created = len(self._created)
         try:
-            self._execute(f"SAVEPOINT {name}")
-            try:
+            with self._sqlite.savepoint():
                 yield
-            except BaseException:
-                self._forget_tables(created)
-                self._execute(f"ROLLBACK TO {name}")
-                self._execute(f"RELEASE {name}")
-                raise
-            self._execute(f"RELEASE {name}")
-        finally:
-            self._depth = depth
+        except BaseException:
+            self._forget_tables(created)
+            raise
 
     # --- documents ------------------------------------------------------------
 
     def read(self, index_id: int, key: bytes) -> Row | None:
         """The document at exactly `key`."""
-        found = self._fetch(
-            self._execute(
-                "SELECT row, text FROM entries JOIN documents USING (row) "
-                "WHERE index_id = ? AND key = ?",
-                index_id,
-                key,
-            )
+        found = self._sqlite.row(
+            "SELECT row, text FROM entries JOIN documents USING (row) "
+            "WHERE index_id = ? AND key = ?",
+            index_id,
+            key,
         )
         return None if found is None else Row(*found)
 
@@ -246,19 +213,18 @@ class Database:
         Nothing may be written while the iteration is under way.
         """
         order = "DESC" if descending else "ASC"
-        cursor = self._execute(
+        rows = self._sqlite.rows(
             "SELECT key, row, text FROM entries JOIN documents USING (row) "
             f"WHERE index_id = ? AND key >= ? AND key < ? ORDER BY key {order}",
             index_id,
             *interval,
         )
-        while found := self._fetch(cursor):
-            yield found[0], Row(found[1], found[2])
+        for key, number, text in rows:
+            yield key, Row(number, text)
 
     def insert(self, text: str, entries: Sequence[tuple[int, bytes]]) -> None:
         """Store a document with its index entries."""
-        row = self._execute("INSERT INTO documents (text) VALUES (?)", text).lastrowid
-        assert row is not None
+        row = self._sqlite.insert("INSERT INTO documents (text) VALUES (?)", text)
         self.add_entries((index_id, key, row) for index_id, key in entries)
 
     def update(
@@ -269,21 +235,21 @@ class Database:
         added: Iterable[tuple[int, bytes]],
     ) -> None:
         """Replace a document's text, and the index entries that changed."""
-        self._execute("UPDATE documents SET text = ? WHERE row = ?", text, row)
+        self._sqlite.execute("UPDATE documents SET text = ? WHERE row = ?", text, row)
         self._remove_entries(removed)
         self.add_entries((index_id, key, row) for index_id, key in added)
 
     def delete(self, row: int, entries: Iterable[tuple[int, bytes]]) -> None:
         """Remove a document with its index entries."""
-        self._execute("DELETE FROM documents WHERE row = ?", row)
+        self._sqlite.execute("DELETE FROM documents WHERE row = ?", row)
         self._remove_entries(entries)
 
     def add_entries(self, entries: Iterable[tuple[int, bytes, int]]) -> None:
         """Enter documents in indexes: index id, key, number of the row."""
-        self._execute_many("INSERT INTO entries VALUES (?, ?, ?)", entries)
+        self._sqlite.execute_many("INSERT INTO entries VALUES (?, ?, ?)", entries)
 
     def _remove_entries(self, entries: Iterable[tuple[int, bytes]]) -> None:
-        self._execute_many(
+        self._sqlite.execute_many(
             "DELETE FROM entries WHERE index_id = ? AND key = ?", entries
         )
 
@@ -293,7 +259,9 @@ class Database:
         """Make a table with the next number; gone again if this is rolled back."""
         number, _ = SYSTEM_TABLES.get(name) or (self.catalog.next_number(), None)
         table = Table(number, name)
-        self._execute("INSERT INTO tables (number, name) VALUES (?, ?)", number, name)
+        self._sqlite.execute(
+            "INSERT INTO tables (number, name) VALUES (?, ?)", number, name
+        )
         for built_in in BUILT_IN_INDEXES:
             self.create_index(table, built_in, ())
         self._created.append(table)
@@ -302,31 +270,30 @@ class Database:
 
     def create_index(self, table: Table, name: str, fields: tuple[str, ...]) -> Index:
         """Make an index without entries, under an id that was never used."""
-        index_id = self._execute(
+        index_id = self._sqlite.insert(
             "INSERT INTO indexes (table_number, name, fields) VALUES (?, ?, ?)",
             table.number,
             name,
             json.dumps(fields),
-        ).lastrowid
-        assert index_id is not None
+        )
         table.indexes[name] = Index(index_id, name, fields)
         return table.indexes[name]
 
     def drop_index(self, table: Table, index: Index) -> None:
         """Remove an index with its entries."""
-        self._execute("DELETE FROM entries WHERE index_id = ?", index.id)
-        self._execute("DELETE FROM indexes WHERE id = ?", index.id)
+        self._sqlite.execute("DELETE FROM entries WHERE index_id = ?", index.id)
+        self._sqlite.execute("DELETE FROM indexes WHERE id = ?", index.id)
         del table.indexes[index.name]
 
     def checked_rule(self, table: Table) -> str | None:
         """The validator that all documents of `table` are known to match."""
-        rule: str | None = self._value(
+        rule: str | None = self._sqlite.value(
             "SELECT checked FROM tables WHERE number = ?", table.number
         )
         return rule
 
     def set_checked_rule(self, table: Table, rule: str | None) -> None:
-        self._execute(
+        self._sqlite.execute(
             "UPDATE tables SET checked = ? WHERE number = ?", rule, table.number
         )
 
@@ -351,13 +318,11 @@ class Database:
         self, session: str, request: int
     ) -> tuple[int, SessionResult] | None:
         """Timestamp and result of a request of a session that was committed lately."""
-        found = self._fetch(
-            self._execute(
-                "SELECT timestamp, value, log_lines FROM session_results "
-                "WHERE session = ? AND request = ?",
-                session,
-                str(request),
-            )
+        found = self._sqlite.row(
+            "SELECT timestamp, value, log_lines FROM session_results "
+            "WHERE session = ? AND request = ?",
+            session,
+            str(request),
         )
         if found is None:
             return None
@@ -365,7 +330,7 @@ class Database:
         return timestamp, SessionResult(session, request, value, json.loads(lines))
 
     def _save_result(self, timestamp: int, result: SessionResult) -> None:
-        self._execute(
+        self._sqlite.execute(
             "INSERT INTO session_results VALUES (?, ?, ?, ?, ?)",
             result.session,
             str(result.request),
@@ -378,7 +343,7 @@ class Database:
             self._prune_results(timestamp)
 
     def _prune_results(self, timestamp: int) -> None:
-        self._execute(
+        self._sqlite.execute(
             "DELETE FROM session_results WHERE timestamp < ?",
             timestamp - RESULT_LIFETIME,
         )
@@ -386,54 +351,57 @@ class Database:
     # --- opening --------------------------------------------------------------
 
     def _prepare_file(self) -> None:
-        self._execute("PRAGMA locking_mode = EXCLUSIVE")
         is_new = self._is_new()
-        if self._value("PRAGMA journal_mode = WAL") != "wal":
-            raise DatabaseError(
-                f"SQLite cannot keep a write-ahead log beside {self.file}. "
-                "Use a --data folder on a local disk."
-            )
-        self._execute("PRAGMA synchronous = NORMAL")
+        self._sqlite.use_log()
         # The first write takes the lock, and keeps it.
         self.begin()
         if is_new:
             for statement in _TABLES.split(";")[:-1]:
-                self._execute(statement)
-            self._execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            self._execute(f"PRAGMA user_version = {FORMAT_VERSION}")
-        self._execute("COMMIT")
+                self._sqlite.execute(statement)
+            self._sqlite.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            self._sqlite.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
+        self._prepare_secret()
+        self._sqlite.commit()
+
+    def _prepare_secret(self) -> None:
+        # Files made before there were cursors have no such table.
+        self._sqlite.execute("CREATE TABLE IF NOT EXISTS secret (value BLOB NOT NULL)")
+        found = self._sqlite.row("SELECT value FROM secret")
+        self.secret = secrets.token_bytes(32) if found is None else found[0]
+        if found is None:
+            self._sqlite.execute("INSERT INTO secret VALUES (?)", self.secret)
 
     def _is_new(self) -> bool:
         """Whether the file is still empty. Raises DatabaseError if it is another's."""
-        application = self._value("PRAGMA application_id")
-        version = self._value("PRAGMA user_version")
+        application = self._sqlite.value("PRAGMA application_id")
+        version = self._sqlite.value("PRAGMA user_version")
         if application == APPLICATION_ID and version == FORMAT_VERSION:
             return False
         if application == APPLICATION_ID:
             raise DatabaseError(
-                f"{self.file} has format {version}, this kit knows format "
+                f"{self._sqlite.path} has format {version}, this kit knows format "
                 f"{FORMAT_VERSION}. Use the version of the kit that made it, or "
                 "another --data folder."
             )
-        if self._value("SELECT count(*) FROM sqlite_master"):
+        if self._sqlite.value("SELECT count(*) FROM sqlite_master"):
             raise DatabaseError(
-                f"{self.file} belongs to another application. "
+                f"{self._sqlite.path} belongs to another application. "
                 "Use another --data folder."
             )
         return True
 
     def _load(self) -> None:
-        self._timestamp = self._value("SELECT timestamp FROM clock")
+        self._timestamp = self._sqlite.value("SELECT timestamp FROM clock")
         self._creation_time = self._timestamp / 1e6
-        for number, name in self._rows("SELECT number, name FROM tables"):
+        for number, name in self._sqlite.rows("SELECT number, name FROM tables"):
             self.catalog.add(Table(number, name))
-        for index_id, number, name, fields in self._rows(
+        for index_id, number, name, fields in self._sqlite.rows(
             "SELECT id, table_number, name, fields FROM indexes ORDER BY id"
         ):
             table = self.catalog.numbered(number)
             if table is None:
                 raise DatabaseError(
-                    f"{self.file} is damaged: index {name} has no table."
+                    f"{self._sqlite.path} is damaged: index {name} has no table."
                 )
             table.indexes[name] = Index(index_id, name, tuple(json.loads(fields)))
 
@@ -442,83 +410,8 @@ class Database:
         try:
             apply_schema(self, schema)
             self._prune_results(int(self._now() * 1e9))
-            self._execute("COMMIT")
+            self._sqlite.commit()
         except BaseException:
             self.rollback()
             raise
         self._created.clear()
-
-    # --- statements -----------------------------------------------------------
-
-    def _execute(self, statement: str, *values: Any) -> sqlite3.Cursor:
-        try:
-            return self._connection.execute(statement, values)
-        except sqlite3.Error as error:
-            raise self._failed(error) from error
-
-    def _execute_many(
-        self, statement: str, rows: Iterable[tuple[int | bytes, ...]]
-    ) -> None:
-        try:
-            self._connection.executemany(statement, rows)
-        except sqlite3.Error as error:
-            raise self._failed(error) from error
-
-    def _fetch(self, cursor: sqlite3.Cursor) -> Any:
-        """The next row; None after the last."""
-        try:
-            return cursor.fetchone()
-        except sqlite3.Error as error:
-            raise self._failed(error) from error
-
-    def _rows(self, statement: str) -> Iterator[Any]:
-        cursor = self._execute(statement)
-        while row := self._fetch(cursor):
-            yield row
-
-    def _value(self, statement: str, *values: Any) -> Any:
-        return self._fetch(self._execute(statement, *values))[0]
-
-    def _failed(self, error: sqlite3.Error) -> DatabaseError:
-        """The error to raise. The transaction can only be rolled back from here on."""
-        self._failure = _explain(self.file, error)
-        return self._failure
-
-
-def _make_folder(data_dir: Path) -> None:
-    try:
-        data_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DatabaseError(
-            f"The data folder {data_dir} cannot be made or used: "
-            f"{error.strerror or error}. Use another --data folder."
-        ) from error
-
-
-def _explain(file: Path, error: sqlite3.Error) -> DatabaseError:
-    """What happened to the file, and what to do about it."""
-    code = getattr(error, "sqlite_errorname", "no code")
-    return DatabaseError(f"{file}: {error} ({code}). {_advice(code)}")
-
-
-def _advice(code: str) -> str:
-    if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        return (
-            "Another deployment is using this folder: stop it, or use another --data "
-            "folder."
-        )
-    if code.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT", "SQLITE_FORMAT")):
-        return (
-            "The file is damaged, or no database: move it away to start afresh, or put "
-            "back a copy."
-        )
-    if code.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM")):
-        return (
-            "The file cannot be opened for writing: check who owns it and its folder, "
-            "or use another --data folder."
-        )
-    if code.startswith(("SQLITE_FULL", "SQLITE_IOERR")):
-        return (
-            "Check the disk's free space and health. What was committed before is kept."
-        )
-    return "What was committed before is kept."
