@@ -1,0 +1,234 @@
+/**
+ * How replies end: by their producer, by a stop, or because their producer is dead.
+ *
+ * However it comes, the end is one transaction: the log becomes the message's parts,
+ * the message and the stream get their final status, the task is free.
+ */
+import type { Infer } from "convex/values";
+import { internal } from "../_generated/api";
+import type { Doc, Id } from "../_generated/dataModel";
+import type { MutationCtx, QueryCtx } from "../_generated/server";
+import type { vOutcome } from "../schema";
+import { general } from "./format";
+import { chunksOf } from "./log";
+import { type FinishReason, type Part, PartsFold, type Usage } from "./parts";
+import { finalFields, MAX_STORED_PARTS } from "./stored";
+import {
+  answer,
+  type Answer,
+  headOf,
+  refusedStatus,
+  streamAndHead,
+  streamsOf,
+} from "./streams";
+
+/** How long a producer may take to finalize after a stop. */
+const STOP_GRACE_MS = 2_000;
+/** How late a watchdog may be before the sweep replaces it. */
+const WATCHDOG_DELAY_MS = 5_000;
+const SWEPT_STREAMS = 256;
+/** How long the log of a finished reply is kept, for viewers that are behind. */
+const KEEP_DELTAS_MS = 3_600_000;
+
+const TASK_STATUS = {
+  complete: "COMPLETED",
+  stopped: "STOPPED",
+  failed: "FAILED",
+} as const;
+
+/**
+ * Mark the stream and its message stopping. False if it had already ended.
+ *
+ * The producer learns of it on its next append or heartbeat; should there be none, the
+ * watchdog finishes in its place.
+ */
+export async function requestStop(
+  ctx: MutationCtx,
+  stream: Doc<"streams">,
+): Promise<boolean> {
+  if (stream.state === "streaming") {
+    await ctx.db.patch("streams", stream._id, {
+      state: "stopping",
+      stop: { at: Date.now() },
+    });
+    await ctx.db.patch("chatMessages", stream.messageId, { status: "stopping" });
+    await ctx.scheduler.runAfter(STOP_GRACE_MS, internal.streaming.watchdog, {
+      streamId: stream._id,
+    });
+  }
+  return stream.state !== "done";
+}
+
+/**
+ * How a reply ended: what is written beside its parts.
+ *
+ * `error` is in words for the user; it becomes an error part, too, unless the log
+ * already holds it.
+ */
+export interface Ending {
+  outcome: Infer<typeof vOutcome>;
+  finishReason?: FinishReason | undefined;
+  usage?: Usage | undefined;
+  error?: string | undefined;
+  errorKind?: string | undefined;
+}
+
+/**
+ * End the stream as its producer says, unless it has ended, or is another's.
+ *
+ * A stop wins: what somebody asked to stop ends as stopped, even if the producer came
+ * to its end at the same moment.
+ */
+export async function finalize(
+  ctx: MutationCtx,
+  streamId: Id<"streams">,
+  epoch: number,
+  ending: Ending,
+): Promise<Answer> {
+  const [stream, head] = await streamAndHead(ctx, streamId);
+  const refused = refusedStatus(stream, epoch);
+  if (refused === null) {
+    const stopped: Ending = {
+      outcome: "stopped",
+      finishReason: "aborted",
+      usage: ending.usage,
+    };
+    const isStopping = stream.state === "stopping";
+    await finish(ctx, stream, isStopping ? stopped : ending);
+  }
+  return answer(refused ?? "ok", stream, head.nextSeq);
+}
+
+/** End the stream if its producer is dead or does not stop, or look again later. */
+export async function watch(
+  ctx: MutationCtx,
+  streamId: Id<"streams">,
+): Promise<void> {
+  const stream = await ctx.db.get("streams", streamId);
+  if (stream === null || stream.state === "done") return;
+  if (await endIfDead(ctx, stream)) return;
+  const due = await dueTime(ctx, stream);
+  await ctx.scheduler.runAt(due, internal.streaming.watchdog, { streamId });
+}
+
+/** End a stream that is not done if its producer is dead, or does not stop. */
+export async function endIfDead(
+  ctx: MutationCtx,
+  stream: Doc<"streams">,
+): Promise<boolean> {
+  if ((await dueTime(ctx, stream)) > Date.now()) return false;
+  if (stream.state === "stopping") {
+    await finish(ctx, stream, { outcome: "stopped", finishReason: "aborted" });
+    return true;
+  }
+  const seconds = general(stream.leaseMs / 1000);
+  await finish(ctx, stream, {
+    outcome: "failed",
+    finishReason: "interrupted",
+    error:
+      "The reply broke off: nothing came from its producer for " +
+      `${seconds} s. Send the message again.`,
+    errorKind: "interrupted",
+  });
+  return true;
+}
+
+/** When a stream with a silent producer is to be ended for it. */
+async function dueTime(ctx: QueryCtx, stream: Doc<"streams">): Promise<number> {
+  const head = await headOf(ctx, stream._id);
+  const leaseEnds = head.beatAt + stream.leaseMs;
+  if (stream.stop === undefined) return leaseEnds;
+  return Math.min(leaseEnds, stream.stop.at + STOP_GRACE_MS);
+}
+
+/**
+ * Set a new watchdog on streams that should have been ended a while ago.
+ *
+ * Looks at the oldest live streams only: a dead one gets there soon enough.
+ */
+export async function sweepStreams(
+  ctx: MutationCtx,
+): Promise<{ live: number; overdue: number }> {
+  let live = 0;
+  let overdue = 0;
+  for (const state of ["streaming", "stopping"] as const) {
+    const streams = await ctx.db
+      .query("streams")
+      .withIndex("by_state", (q) => q.eq("state", state))
+      .take(SWEPT_STREAMS);
+    live += streams.length;
+    for (const stream of streams) {
+      const due = await dueTime(ctx, stream);
+      if (due + WATCHDOG_DELAY_MS > Date.now()) continue;
+      overdue += 1;
+      await ctx.scheduler.runAfter(0, internal.streaming.watchdog, {
+        streamId: stream._id,
+      });
+    }
+  }
+  return { live, overdue };
+}
+
+/** Turn the log into the message's parts and close everything, all at once. */
+async function finish(
+  ctx: MutationCtx,
+  stream: Doc<"streams">,
+  ending: Ending,
+): Promise<void> {
+  const { outcome, finishReason, usage, error } = ending;
+  const parts = await finalParts(ctx, stream, ending);
+  await ctx.db.patch("chatMessages", stream.messageId, {
+    status: outcome,
+    ...(await finalFields(ctx, stream.messageId, parts)),
+    ...(finishReason !== undefined && { finishReason }),
+    ...(usage !== undefined && { usage }),
+    ...(error !== undefined && { error }),
+  });
+  await ctx.db.patch("streams", stream._id, {
+    state: "done",
+    outcome,
+    endedAt: Date.now(),
+  });
+  await freeTask(ctx, stream.taskId, ending);
+  await ctx.scheduler.runAfter(KEEP_DELTAS_MS, internal.streaming.deleteDeltas, {
+    streamId: stream._id,
+  });
+}
+
+async function finalParts(
+  ctx: QueryCtx,
+  stream: Doc<"streams">,
+  ending: Ending,
+): Promise<Part[]> {
+  const fold = new PartsFold(await chunksOf(ctx, stream._id));
+  const isStopped = ending.outcome === "stopped";
+  fold.close(isStopped ? "stopped" : "the reply ended before");
+  const parts = fold.snapshot().slice(0, MAX_STORED_PARTS);
+  const errors = parts.filter((part) => part.type === "error");
+  const { error } = ending;
+  if (
+    error !== undefined &&
+    !errors.some((part) => part.errorText === error)
+  ) {
+    parts.push({
+      id: `error-${errors.length}`,
+      type: "error",
+      errorText: error,
+      kind: ending.errorKind ?? "internal",
+    });
+  }
+  return parts;
+}
+
+/** Give the task the status of this reply, unless a newer one has begun. */
+async function freeTask(
+  ctx: MutationCtx,
+  taskId: Id<"tasks">,
+  ending: Ending,
+): Promise<void> {
+  if ((await streamsOf(ctx, taskId, "streaming")).length > 0) return;
+  await ctx.db.patch("tasks", taskId, {
+    status: TASK_STATUS[ending.outcome],
+    errorMessage: ending.error,
+  });
+}

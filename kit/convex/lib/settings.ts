@@ -1,0 +1,54 @@
+/**
+ * Settings of the functions, from the deployment's environment.
+ *
+ * | variable | means | default |
+ * |---|---|---|
+ * | KIT_FLUSH_INTERVAL_MS | how long text may wait before it is appended | 30 |
+ * | KIT_LEASE_MS | after what silence a producer counts as dead | 15000 |
+ *
+ * 30 ms suits a deployment on the same machine; where each mutation is billed, take 100
+ * to 250. The settings of models are in `llm/route`.
+ */
+import { refusal } from "./errors";
+import { general, quoted } from "./format";
+
+/** Variables by name; a blank one counts as absent. */
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+declare const process: { env: Environment };
+
+/** The deployment's environment. Each name is looked up when it is read. */
+export const environment: Environment = process.env;
+
+export interface Settings {
+  flushIntervalMs: number;
+  leaseMs: number;
+}
+
+/** Throws BadSetting for a value that cannot be used. */
+export function readSettings(env: Environment = environment): Settings {
+  return {
+    flushIntervalMs: numberIn(env, "KIT_FLUSH_INTERVAL_MS", 30, 0, 10_000),
+    leaseMs: numberIn(env, "KIT_LEASE_MS", 15_000, 100, 600_000),
+  };
+}
+
+function numberIn(
+  env: Environment,
+  variable: string,
+  fallback: number,
+  low: number,
+  high: number,
+): number {
+  const text = (env[variable] ?? "").trim();
+  if (text === "") return fallback;
+  const value = Number(text);
+  if (!(low <= value && value <= high)) {
+    throw refusal(
+      "BadSetting",
+      `${variable} is ${quoted(text)} in the deployment's environment: set it to a ` +
+        `number of milliseconds from ${general(low)} to ${general(high)}, or unset it.`,
+    );
+  }
+  return value;
+}

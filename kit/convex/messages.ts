@@ -1,0 +1,60 @@
+/**
+ * Messages: what a viewer of a task lists.
+ *
+ * A reply appears when it begins, changes when somebody stops it, and once more, with
+ * its parts, when it has ended: never while it is being written. What it grows by is in
+ * `streaming:read`.
+ */
+import { v } from "convex/values";
+import { query } from "./_generated/server";
+import { wholeNumber } from "./lib/errors";
+import { findByClientId, newest, streamIdOf } from "./lib/stored";
+import { messageFields, vMessageStatus } from "./schema";
+
+const MAX_LISTED = 200;
+
+const vMessage = v.object({
+  _id: v.id("chatMessages"),
+  _creationTime: v.number(),
+  ...messageFields,
+});
+
+/**
+ * The newest `limit` (50) messages of a task, in order.
+ *
+ * Fewer, if together they would be larger than 8 MiB. A row whose status is `streaming`
+ * or `stopping` has no parts yet: they are in the stream's deltas.
+ */
+export const byTask = query({
+  args: { taskId: v.id("tasks"), limit: v.optional(v.number()) },
+  returns: v.array(vMessage),
+  handler: async (ctx, args) => {
+    const limit = wholeNumber(args.limit ?? 50, "limit", 1, MAX_LISTED);
+    return await newest(ctx, args.taskId, limit);
+  },
+});
+
+/** What was begun for a message, by the id that its sender gave it; or null. */
+export const byClientMessageId = query({
+  args: { taskId: v.id("tasks"), clientMessageId: v.string() },
+  returns: v.union(
+    v.null(),
+    v.object({
+      promptMessageId: v.id("chatMessages"),
+      messageId: v.id("chatMessages"),
+      streamId: v.id("streams"),
+      status: vMessageStatus,
+    }),
+  ),
+  handler: async (ctx, { taskId, clientMessageId }) => {
+    const known = await findByClientId(ctx, taskId, clientMessageId);
+    if (known === null) return null;
+    const [prompt, reply] = known;
+    return {
+      promptMessageId: prompt._id,
+      messageId: reply._id,
+      streamId: streamIdOf(reply),
+      status: reply.status,
+    };
+  },
+});

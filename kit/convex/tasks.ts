@@ -1,0 +1,43 @@
+/** Tasks: one conversation each, with the status of its latest reply. */
+import { v } from "convex/values";
+import { mutation, query } from "./_generated/server";
+import { refusal, wholeNumber } from "./lib/errors";
+import { taskFields } from "./schema";
+
+const MAX_LISTED = 200;
+
+const vTask = v.object({
+  _id: v.id("tasks"),
+  _creationTime: v.number(),
+  ...taskFields,
+});
+
+/** A new task, INITIALIZING until its first reply begins. */
+export const create = mutation({
+  args: { title: v.string() },
+  returns: v.id("tasks"),
+  handler: async (ctx, args) => {
+    const title = args.title.trim();
+    if (title === "") {
+      throw refusal("BadArguments", "A task needs a title: `title` is blank.");
+    }
+    return await ctx.db.insert("tasks", { title, status: "INITIALIZING" });
+  },
+});
+
+/** The task, or null if it does not exist. */
+export const get = query({
+  args: { taskId: v.id("tasks") },
+  returns: v.union(vTask, v.null()),
+  handler: async (ctx, { taskId }) => await ctx.db.get("tasks", taskId),
+});
+
+/** The newest `limit` (50) tasks, newest first. */
+export const list = query({
+  args: { limit: v.optional(v.number()) },
+  returns: v.array(vTask),
+  handler: async (ctx, args) => {
+    const limit = wholeNumber(args.limit ?? 50, "limit", 1, MAX_LISTED);
+    return await ctx.db.query("tasks").order("desc").take(limit);
+  },
+});
