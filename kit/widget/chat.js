@@ -418,7 +418,9 @@ class Feed {
     const view = new View(this, el);
     view.begin();
     // A refreshed output makes a new view in the place of the old one.
-    const before = [...this.views].findLast((other) => !other.root.isConnected);
+    const before = [...this.views].findLast(
+      (other) => !other.root.isConnected && !other.successor,
+    );
     if (before) view.takeOver(before);
     this.views.add(view);
     return () => {
@@ -455,6 +457,7 @@ class View {
     this.leftAt = 0; // when the focus left for nowhere, as it does with the element
     this.isStale = false;
     this.hint = "";
+    this.successor = null;
     this.build(el);
     this.listen();
     this.ticking = setInterval(() => this.showTime(), 200);
@@ -540,10 +543,10 @@ class View {
       this.submit();
     });
     this.input.addEventListener("keydown", (event) => {
-      if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
-        event.preventDefault();
-        this.submit();
-      }
+      if (event.key !== "Enter" || event.isComposing) return;
+      event.preventDefault();
+      if (event.shiftKey) this.breakLine();
+      else this.submit();
     });
     this.input.addEventListener("input", () => this.fitInput());
   }
@@ -579,14 +582,20 @@ class View {
 
   /** Go on where the reader was in a view that this one replaces. */
   takeOver(before) {
+    before.successor = this;
+    this.hint = before.hint;
+    this.showNotice();
     this.transcript.takeOver(before.transcript);
     this.input.value = before.input.value;
     const { selectionStart, selectionEnd } = before.input;
     this.input.setSelectionRange(selectionStart, selectionEnd);
     const hadFocus = performance.now() - before.leftAt < 500;
     this.isAtEnd = before.isAtEnd;
+    const wasTold = before.announcer.textContent;
+    const ended = before.status.active && !this.status.active;
     // The new elements get onto the page, and get a size, after this.
     requestAnimationFrame(() => {
+      if (wasTold || ended) this.announceEnd();
       this.fitInput();
       if (!this.isAtEnd) this.log.scrollTop = before.scrollTop;
       if (hadFocus && document.activeElement === document.body) {
@@ -617,13 +626,15 @@ class View {
     this.log.setAttribute("aria-busy", String(Boolean(status.active)));
     this.stop.disabled = !status.canStop;
     this.send.disabled = !status.canSend;
-    if (wasActive && !status.active) {
-      this.announcer.textContent = ENDINGS[status.state] ?? "";
-    } else if (status.active) {
-      this.announcer.textContent = "";
-    }
+    if (status.active) this.announcer.textContent = "";
+    else if (wasActive) this.announceEnd();
     this.showTime();
     this.showNotice();
+  }
+
+  /** For screen readers, once: the growing text itself would flood them. */
+  announceEnd() {
+    this.announcer.textContent = ENDINGS[this.status.state] ?? "";
   }
 
   showTime() {
@@ -643,11 +654,16 @@ class View {
     if (this.notice.textContent !== text) this.notice.textContent = text;
   }
 
+  /** The view that is in this one's place by now. */
+  get present() {
+    return this.successor?.present ?? this;
+  }
+
   /** Ask the kernel; errors come back in the status, as the notice. */
   ask(content, { received, answered } = {}) {
     const hint = (text) => {
-      this.hint = text;
-      this.showNotice();
+      this.present.hint = text;
+      this.present.showNotice();
     };
     this.feed.request(content, {
       busy: () =>
@@ -663,18 +679,27 @@ class View {
   submit() {
     const text = this.input.value;
     if (this.send.disabled || !text.trim()) return;
-    const set = (value) => {
-      this.input.value = value;
-      this.fitInput();
-    };
     this.scrollToEnd();
+    const exchange = (old, value) => {
+      const { input } = this.present;
+      if (input.value === old) input.value = value;
+      this.present.fitInput();
+    };
     this.ask(
       { type: "send", text },
       {
-        received: () => this.input.value === text && set(""),
-        answered: ({ error }) => error && this.input.value === "" && set(text),
+        received: () => exchange(text, ""),
+        answered: ({ error }) => error && exchange("", text),
       },
     );
+  }
+
+  /** By hand: JupyterLab keeps the browser from doing it inside a cell. */
+  breakLine() {
+    const { selectionStart, selectionEnd } = this.input;
+    this.input.setRangeText("\n", selectionStart, selectionEnd, "end");
+    this.fitInput();
+    this.input.scrollTop = this.input.scrollHeight;
   }
 
   fitInput() {

@@ -113,6 +113,7 @@ class ChatView(anywidget.AnyWidget):
         self._told: dict[str, Any] = {}  # the status that the views know
         self._published = 0  # number of the last message when all was published
         self._handles: list[DisplayHandle] = []
+        self._displayed: dict[str, Any] = {}  # what they hold
         self._requests: set[asyncio.Task[None]] = set()
         self._transcript.show_messages(source.messages)
         self._read_live()
@@ -202,13 +203,19 @@ class ChatView(anywidget.AnyWidget):
             sys.stdout.write(self.as_text() + "\n")
             return
         data, metadata = self._repr_mimebundle_()
+        self._refresh_outputs()  # so that all of them hold the same
+        self._displayed = data
         handle = display(data, metadata=metadata, raw=True, display_id=True)
         if handle is not None:
             self._handles.append(handle)
 
     def _refresh_outputs(self) -> None:
-        if self._handles:
-            data, metadata = self._repr_mimebundle_()
+        """Bring the static face up to date. A front end makes its views anew for it."""
+        if not self._handles:
+            return
+        data, metadata = self._repr_mimebundle_()
+        if data != self._displayed:
+            self._displayed = data
             for handle in self._handles:
                 handle.update(data, metadata=metadata, raw=True)
 

@@ -58,6 +58,8 @@ class Status:
 
     state: State
     label: str
+    turn: State
+    """The state apart from the connection."""
     active: bool
     """Whether a reply is being written, also while the connection is lost."""
     can_stop: bool
@@ -65,8 +67,8 @@ class Status:
     elapsed: float | None = None
 
     def text(self) -> str:
-        """In words, for a reader without a view."""
-        words = [self.label]
+        """In words, for a reader without a view: how the last turn went."""
+        words = [_LABELS[self.turn]]
         if self.elapsed is not None:
             words.append(f"{self.elapsed:.1f} s")
         if self.first is not None:
@@ -112,6 +114,7 @@ class Turn:
         return Status(
             state=shown,
             label=self._label(shown, connection),
+            turn=state,
             active=active,
             can_stop=state == "streaming",
             first=self._first,

@@ -1,0 +1,452 @@
+"""The chat view in JupyterLab in a real browser: what a reader sees and does."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import pytest
+from browser import Lab, Notebook, open_notebook, require_browser, start_lab
+from browser import write_notebook as write
+from nbclient import NotebookClient
+from playwright.async_api import Locator, expect
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+
+TESTS = Path(__file__).parent
+
+SETUP = f"""
+import asyncio, sys
+sys.path.insert(0, {str(TESTS)!r})
+from fake_chat import FakeChat, text_chunks, tool_chunks
+from kit.widget import ChatView
+chat = FakeChat()
+view = ChatView(chat, title="A chat")
+view.show()
+"""
+# Says in an output what became of the last reply; the source must not hold the text.
+REPORT = 'print("ended", chat.rows[-1]["status"])'
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    require_browser()
+    folder = tmp_path_factory.mktemp("notebooks")
+    with start_lab(folder, tmp_path_factory.mktemp("lab")) as running:
+        yield running
+
+
+def write_notebook(lab: Lab, name: str, *cells: str) -> str:
+    write(lab.folder / name, [SETUP, *cells])
+    return name
+
+
+def view_of(notebook: Notebook) -> Locator:
+    return notebook.page.locator(".kit-chat")
+
+
+async def expect_status(view: Locator, status: str) -> None:
+    await expect(view).to_have_attribute("data-status", status, timeout=30_000)
+
+
+async def expect_output(notebook: Notebook, text: str) -> None:
+    outputs = notebook.page.locator(".jp-OutputArea-output", has_text=text)
+    await expect(outputs.last).to_be_attached(timeout=30_000)
+
+
+# --- while a reply is written ---------------------------------------------------------
+
+WATCH = """() => {
+  globalThis.renders = new Set();
+  const look = () => {
+    const view = document.querySelector('.kit-chat[data-status=streaming]');
+    const text = view?.querySelector('.kit-text')?.innerText;
+    if (text) globalThis.renders.add(text);
+    requestAnimationFrame(look);
+  };
+  look();
+}"""
+
+
+async def test_a_reply_grows_before_it_ends(lab: Lab) -> None:
+    path = write_notebook(
+        lab,
+        "grows.ipynb",
+        'reply = text_chunks("# Title\\n\\n" + "some **bold** words, " * 40)\n'
+        "await chat.stream(reply, pace=40)",
+    )
+    async with open_notebook(lab, path) as notebook:
+        await notebook.page.evaluate(WATCH)
+        await notebook.run_all()
+        view = view_of(notebook)
+        await expect_status(view, "streaming")
+        await expect(view.get_by_role("log")).to_have_attribute("aria-busy", "true")
+        await expect(view.get_by_role("button", name="Stop")).to_be_enabled()
+        await expect(view.get_by_role("button", name="Send")).to_be_disabled()
+        await expect_status(view, "done")
+        await expect(view.get_by_role("log")).to_have_attribute("aria-busy", "false")
+        await expect(view.get_by_role("button", name="Stop")).to_be_disabled()
+        await expect(view.locator("[aria-live=polite]")).to_have_text(
+            "The reply is complete."
+        )
+        await expect(view.locator(".kit-text h1")).to_have_text("Title")
+        await expect(view.locator(".kit-text strong")).to_have_count(40)
+        renders = await notebook.page.evaluate("[...globalThis.renders]")
+        assert len(renders) > 10
+        assert sorted(renders, key=len) == renders
+        assert notebook.complaints == []
+
+
+async def test_stop_reaches_the_kernel_while_a_cell_waits(lab: Lab) -> None:
+    path = write_notebook(
+        lab,
+        "stop.ipynb",
+        'await chat.stream(text_chunks("word " * 2000), pace=20)',
+        REPORT,
+    )
+    async with open_notebook(lab, path) as notebook:
+        await notebook.run_all()
+        view = view_of(notebook)
+        await expect(view.locator(".kit-text")).to_contain_text("word word")
+        await view.get_by_role("button", name="Stop").click()
+        await expect_status(view, "stopped")
+        await expect_output(notebook, "ended stopped")
+        await expect(view.locator(".kit-text")).to_contain_text("word word")
+
+
+async def test_a_stop_that_fails_says_so_in_the_view(lab: Lab) -> None:
+    path = write_notebook(
+        lab,
+        "refused.ipynb",
+        'chat.refusal = RuntimeError("nobody listens")\n'
+        'await chat.stream(text_chunks("word " * 150), pace=20)',
+    )
+    async with open_notebook(lab, path) as notebook:
+        await notebook.run_all()
+        view = view_of(notebook)
+        await expect_status(view, "streaming")
+        await view.get_by_role("button", name="Stop").click()
+        await expect(view.get_by_role("alert")).to_contain_text("nobody listens")
+        await expect(view.get_by_role("button", name="Stop")).to_be_enabled()
+
+
+async def test_all_views_show_the_same_also_after_a_reload(lab: Lab) -> None:
+    path = write_notebook(
+        lab,
+        "views.ipynb",
+        "reply = [\n"
+        '    *text_chunks("Hm.", part_id="reasoning-0", kind="reasoning"),\n'
+        '    *tool_chunks("c", "search", \'{"q": 1}\', \'{"hits": [1]}\'),\n'
+        '    *text_chunks("- item **one**\\n- item `two`\\n\\n" * 40, size=20),\n'
+        "]\n"
+        "task = asyncio.create_task(chat.stream(reply, pace=20))",
+        "view.show()",
+    )
+    async with open_notebook(lab, path, height=1600) as notebook:
+        await notebook.run_all()
+        views = view_of(notebook)
+        await expect(views).to_have_count(2)
+        await expect(views.last.locator(".kit-text li")).not_to_have_count(0)
+        await notebook.save()
+        await expect(notebook.page.locator(".jp-mod-dirty")).to_have_count(0)
+        await notebook.reload()
+        await expect(views).to_have_count(2, timeout=30_000)
+        await expect_status(views.first, "streaming")
+        await expect(views.first.locator(".kit-tool")).to_have_count(1)
+        await expect_status(views.first, "done")
+        await expect_status(views.last, "done")
+        first, last = [
+            await each.locator(".kit-messages").inner_html()
+            for each in await views.all()
+        ]
+        assert first == last
+        await expect(views.first.locator(".kit-text li")).to_have_count(80)
+
+
+async def test_a_view_that_missed_messages_asks_for_everything(lab: Lab) -> None:
+    path = write_notebook(
+        lab,
+        "gap.ipynb",
+        "chat.begin()\n"
+        'chat.feed({"type": "text-start", "id": "text-0"})\n'
+        "for number in range(40):\n"
+        '    text = f"word-{number} "\n'
+        '    chat.feed({"type": "text-delta", "id": "text-0", "delta": text})\n'
+        "    await asyncio.sleep(0.04)\n"
+        "    if number in (10, 39):\n"
+        "        view.comm, comm = None, view.comm  # what is sent now is lost\n"
+        '        chat.feed({"type": "text-delta", "id": "text-0", "delta": "lost "})\n'
+        "        view._flush()\n"
+        "        view.comm = comm\n",
+        "await asyncio.sleep(6)\nchat.end()",
+    )
+    async with open_notebook(lab, path) as notebook:
+        await notebook.run_all()
+        text = view_of(notebook).locator(".kit-text")
+        await expect(text).to_contain_text("word-10 lost word-11", timeout=30_000)
+        # The last message was lost: no later one shows that. The view asks by itself.
+        await expect(text).to_contain_text("word-39 lost", timeout=30_000)
+        await expect_status(view_of(notebook), "done")
+
+
+# --- what a reader does ---------------------------------------------------------------
+
+
+async def test_a_message_is_sent_by_keyboard(lab: Lab) -> None:
+    path = write_notebook(
+        lab,
+        "send.ipynb",
+        "await chat.until(lambda chat: chat.sent)\nprint('got', repr(chat.sent[0]))",
+    )
+    async with open_notebook(lab, path) as notebook:
+        await notebook.run_all()
+        view = view_of(notebook)
+        box = view.get_by_role("textbox", name="Message")
+        await box.click()
+        await box.press_sequentially("first aab")  # keys that are Lab's shortcuts
+        await box.press("Shift+Enter")
+        await box.press_sequentially("second")
+        await expect(box).to_have_value("first aab\nsecond")
+        await box.press("Enter")
+        await expect_output(notebook, r"got 'first aab\nsecond'")
+        await expect(box).to_have_value("")
+        said = view.locator(".kit-message[data-role=user]")
+        await expect(said).to_contain_text("second")
+
+
+async def test_a_refused_message_comes_back(lab: Lab) -> None:
+    path = write_notebook(lab, "again.ipynb", 'chat.refusal = ValueError("no model")')
+    async with open_notebook(lab, path) as notebook:
+        await notebook.run_all()
+        await notebook.until_idle()
+        view = view_of(notebook)
+        box = view.get_by_role("textbox", name="Message")
+        await box.fill("hello")
+        await view.get_by_role("button", name="Send").click()
+        await expect(view.get_by_role("alert")).to_contain_text("no model")
+        await expect(box).to_have_value("hello")
+
+
+async def test_a_kernel_that_does_not_answer_is_said_to_be_busy(lab: Lab) -> None:
+    path = write_notebook(lab, "busy.ipynb", "import time; time.sleep(7)")
+    async with open_notebook(lab, path) as notebook:
+        await notebook.run_all()
+        view = view_of(notebook)
+        box = view.get_by_role("textbox", name="Message")
+        await box.fill("hello")
+        await box.press("Enter")
+        alert = view.get_by_role("alert")
+        await expect(alert).to_contain_text("The kernel has not answered yet")
+        await expect(box).to_have_value("hello")
+        await expect(view.locator(".kit-message")).to_contain_text(
+            "hello", timeout=20_000
+        )
+        await expect(alert).to_have_count(0)
+        await expect(box).to_have_value("")
+
+
+async def test_the_reader_stays_where_they_are(lab: Lab) -> None:
+    """Scrolling up ends the following; the end of a turn, which makes JupyterLab put a
+    new view in the place of the old, loses neither place, nor draft, nor focus."""
+    path = write_notebook(
+        lab,
+        "scroll.ipynb",
+        "reply = [\n"
+        '    *text_chunks("Hm.", part_id="reasoning-0", kind="reasoning"),\n'
+        '    *text_chunks("a line of text\\n\\n" * 120, size=16),\n'
+        "]\n"
+        "await chat.stream(reply, pace=40)",
+    )
+    async with open_notebook(lab, path) as notebook:
+        await notebook.run_all()
+        view = view_of(notebook)
+        log = view.get_by_role("log")
+        await expect(view.locator(".kit-text p")).not_to_have_count(0)
+        await notebook.page.wait_for_function(
+            "() => document.querySelector('.kit-log').scrollTop > 200"
+        )
+        jump = view.get_by_role("button", name="Jump to latest")
+        await expect(jump).to_be_hidden()
+        await log.hover()
+        await notebook.page.mouse.wheel(0, -10_000)
+        await expect(jump).to_be_visible()
+        assert await log.evaluate("log => log.scrollTop") == 0
+        await log.evaluate("log => { log.scrollTop = 37 }")
+        box = view.get_by_role("textbox", name="Message")
+        await box.fill("a draft")
+        await view.locator(".kit-reasoning summary").click()
+        await box.focus()
+        await notebook.page.evaluate(
+            "() => { document.querySelector('.kit-chat').dataset.old = 'yes' }"
+        )
+        await expect_status(view, "done")
+        await expect(notebook.page.locator(".kit-chat[data-old]")).to_have_count(0)
+        await expect(box).to_have_value("a draft")
+        await expect(box).to_be_focused()
+        await expect(view.locator(".kit-reasoning")).to_have_attribute("open", "")
+        assert await log.evaluate("log => log.scrollTop") == 37
+        await jump.click()
+        await expect(jump).to_be_hidden()
+        assert await log.evaluate(
+            "log => log.scrollHeight - log.scrollTop - log.clientHeight < 2"
+        )
+
+
+async def test_code_and_messages_are_copied(lab: Lab) -> None:
+    path = write_notebook(
+        lab,
+        "copy.ipynb",
+        "chat.begin()\n"
+        'chat.feed(*text_chunks("See *this*:\\n\\n```py\\nx = \\"<1>\\"\\n```\\n"))\n'
+        "chat.end()",
+    )
+    async with open_notebook(lab, path) as notebook:
+        await notebook.run_all()
+        view = view_of(notebook)
+        await expect_status(view, "done")
+        read = "() => navigator.clipboard.readText()"
+        await view.get_by_role("button", name="Copy code").click()
+        await expect(view.get_by_role("button", name="Copy code")).to_have_text(
+            "Copied"
+        )
+        assert await notebook.page.evaluate(read) == 'x = "<1>"\n'
+        await view.get_by_role("button", name="Copy message").click()
+        await expect(view.get_by_role("button", name="Copy message")).to_have_text(
+            "Copied"
+        )
+        copied = await notebook.page.evaluate(read)
+        assert copied == 'See *this*:\n\n```py\nx = "<1>"\n```'
+
+
+# --- how it looks ---------------------------------------------------------------------
+
+# The smallest contrast between text and ground among the elements of a selector.
+CONTRAST = """selector => {
+  const parse = (text) => {
+    const context = document.createElement('canvas').getContext('2d');
+    context.fillStyle = text;
+    context.fillRect(0, 0, 1, 1);
+    const [r, g, b, a] = context.getImageData(0, 0, 1, 1).data;
+    return [r, g, b, a / 255];
+  };
+  const over = ([r, g, b, a], [R, G, B]) =>
+    [r * a + R * (1 - a), g * a + G * (1 - a), b * a + B * (1 - a), 1];
+  const ground = (element) => {
+    const own = parse(getComputedStyle(element).backgroundColor);
+    return own[3] === 1 || !element.parentElement
+      ? own : over(own, ground(element.parentElement));
+  };
+  const luminance = ([r, g, b]) => [r, g, b]
+    .map(value => value / 255)
+    .map(value => value <= 0.03928 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, value, index) => sum + value * [0.2126, 0.7152, 0.0722][index], 0);
+  const ratios = [...document.querySelectorAll(selector)].map(element => {
+    const below = ground(element);
+    const text = over(parse(getComputedStyle(element).color), below);
+    const [dark, light] = [luminance(text), luminance(below)].sort((a, b) => a - b);
+    return (light + 0.05) / (dark + 0.05);
+  });
+  return ratios.length ? Math.min(...ratios) : null;
+}"""
+
+EVERYTHING = """
+chat.ask("A question with a " + "verylongword" * 30)
+chat.begin()
+chat.feed(
+    *text_chunks("Thinking **hard**", part_id="reasoning-0", kind="reasoning"),
+    *tool_chunks("c", "search", '{"q": 1}', '{"hits": ["' + "x" * 300 + '"]}'),
+    *text_chunks(
+        "# Head\\n\\nA [link](https://x.org), `code`, " + "long" * 100 + "\\n\\n"
+        "| a | b |\\n|---|---|\\n| " + "wide " * 60 + " | 2 |\\n\\n> quote\\n\\n"
+        "```python\\n@decorator\\ndef f(x: int) -> str:  # comment\\n"
+        '    return str(1) + "text" + ' + "name" * 60 + "\\n```\\n"
+    ),
+    {"type": "error", "id": "error-0", "errorText": "it broke", "kind": "server"},
+)
+chat.end("failed")
+"""
+
+TEXTS = [
+    *(".kit-title", ".kit-status-text", ".kit-time", ".kit-role", ".kit-model"),
+    *(
+        ".kit-plain",
+        ".kit-text p",
+        ".kit-text a",
+        ".kit-text p code",
+        ".kit-reasoning p",
+    ),
+    *(".kit-text blockquote p", ".kit-text th", ".kit-text td", ".kit-code code"),
+    *(".kit-c", ".kit-k", ".kit-s", ".kit-m", ".kit-f", ".kit-b", ".kit-bar"),
+    *(".kit-tool-name", ".kit-badge", ".kit-label", ".kit-error strong", ".kit-copy"),
+    *(".kit-ending", ".kit-kind", ".kit-send"),
+]
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+async def test_it_is_readable_in_both_themes(lab: Lab, dark: bool) -> None:
+    path = write_notebook(lab, "looks.ipynb", EVERYTHING)
+    async with open_notebook(lab, path, width=900, height=1600) as notebook:
+        await notebook.set_theme(dark=dark)
+        await notebook.run_all()
+        view = view_of(notebook)
+        await expect_status(view, "failed")
+        await view.locator(".kit-reasoning summary").click()
+        contrasts = {
+            selector: await notebook.page.evaluate(CONTRAST, f".kit-chat {selector}")
+            for selector in TEXTS
+        }
+        weak = {name: each for name, each in contrasts.items() if (each or 0) < 4.3}
+        assert weak == {}
+        ground = await view.evaluate("view => getComputedStyle(view).backgroundColor")
+        assert (
+            sum(json.loads(ground.replace("rgb(", "[").replace(")", "]"))) < 200
+        ) == dark
+        # Long words wrap, wide code and tables scroll inside their own frames.
+        assert await view.locator(".kit-log").evaluate(
+            "log => log.scrollWidth <= log.clientWidth"
+        )
+        await notebook.set_theme(dark=False)
+
+
+async def test_what_was_said_never_becomes_markup(lab: Lab) -> None:
+    evil = "<img src=x onerror='globalThis.harmed = true'><script>harmed = 1</script>"
+    path = write_notebook(
+        lab,
+        "evil.ipynb",
+        f"evil = {evil!r}\n"
+        "chat.ask(evil)\n"
+        "chat.begin()\n"
+        "chat.feed(\n"
+        '    *text_chunks(evil, part_id="reasoning-0", kind="reasoning", size=3),\n'
+        '    *tool_chunks(evil, evil, "[" + evil + "]", evil),\n'
+        '    *text_chunks(f"{evil}\\n\\n- {evil}\\n\\n```{evil}\\n{evil}\\n```\\n"),\n'
+        '    {"type": "error", "id": "error-0", "errorText": evil, "kind": evil},\n'
+        ")\n"
+        'chat.end("failed", llmModel=evil, error=evil)\n'
+        "view.close()",
+    )
+    async with open_notebook(lab, path) as notebook:
+        await notebook.run_all()
+        await notebook.until_idle()
+        await expect_output(notebook, "onerror")
+        assert await notebook.page.evaluate("globalThis.harmed") is None
+
+
+async def test_a_saved_notebook_is_read_without_a_kernel(lab: Lab) -> None:
+    """A file that papermill wrote is not trusted: JupyterLab cleans its HTML."""
+    path = lab.folder / write_notebook(lab, "saved.ipynb", EVERYTHING)
+    executed = nbformat.read(path, as_version=4)
+    await NotebookClient(executed, timeout=60, kernel_name="python3").async_execute()
+    nbformat.write(executed, path)
+    async with open_notebook(lab, path.name) as notebook:
+        output = notebook.page.locator(".jp-RenderedHTML").first
+        await expect(output.locator("h1")).to_contain_text("Head")
+        await expect(output).to_contain_text("it broke")
+        await expect(output.locator("summary").first).to_contain_text("Reasoning")
+        keyword = output.locator("pre span", has_text="def").first
+        assert (
+            await keyword.evaluate("e => getComputedStyle(e).color")
+            == "rgb(207, 34, 46)"
+        )
+        frame = output.locator("> div").first
+        assert await frame.evaluate("e => getComputedStyle(e).borderRadius") == "8px"
