@@ -70,6 +70,7 @@ async def _lab(
             f"Model provider     {models}\n"
             f"Data               {data.resolve()}\n",
             highlight=False,
+            soft_wrap=True,
         )
         return await _jupyter(_editable_notebooks(data), environment, jupyter_arguments)
 
@@ -77,13 +78,10 @@ async def _lab(
 async def _jupyter(
     folder: Path, environment: dict[str, str], arguments: Sequence[str]
 ) -> int:
+    if not any(argument.startswith("--ServerApp.root_dir") for argument in arguments):
+        arguments = [f"--ServerApp.root_dir={folder}", *arguments]
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "jupyterlab",
-        f"--ServerApp.root_dir={folder}",
-        *arguments,
-        env=environment,
+        sys.executable, "-m", "jupyterlab", *arguments, env=environment
     )
     # Ctrl-C reaches JupyterLab by itself, which asks before it ends: wait for that.
     loop = asyncio.get_running_loop()

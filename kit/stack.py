@@ -18,7 +18,8 @@ import shutil
 import socket
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -165,7 +166,12 @@ class Stack:
     ) -> None:
         self.folder = folder
         self.env_file = folder / "apps" / "frontend" / ".env.local"
-        self._owns_folder = owns_folder
+        self._remove_folder: Callable[[], object] = lambda: None
+        if owns_folder:
+            # Also at the end of the process: a notebook may end without `aclose()`.
+            self._remove_folder = weakref.finalize(
+                self, shutil.rmtree, folder, ignore_errors=True
+            )
         self._external_url = deployment_url
         self._environment = _environment(provider)
         self._pace = pace
@@ -319,8 +325,7 @@ class Stack:
         for server in (self.app, self.deployment, self.provider):
             if server is not None:
                 await server.stop()
-        if self._owns_folder:
-            shutil.rmtree(self.folder, ignore_errors=True)
+        self._remove_folder()
 
     async def __aenter__(self) -> Stack:
         return self

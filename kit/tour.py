@@ -138,7 +138,6 @@ def run_notebook(
             cwd=path.parent,
             progress_bar=False,
             execution_timeout=cell_timeout,
-            shutdown_kernel="immediate",
             on_cell_start=counter,
             extra_arguments=["--log-level=ERROR"],  # each kernel warns of plain TCP
         )

@@ -64,6 +64,15 @@ def test_usage_after_the_last_chunk_begins_nothing() -> None:
     assert reply.live.order == ["text-0", "error-0"]
 
 
+def test_a_stop_counts_for_one_reply() -> None:
+    """Also when that reply came by another way, and nothing of it was seen here."""
+    reply = SocketReply()
+    reply.stop()
+    reply.expect_another()
+    reply.take({"type": "content", "content": "Hello"})
+    assert reply.is_streaming
+
+
 def test_a_stopped_reply_does_not_stream_again() -> None:
     reply = SocketReply()
     reply.take(text("a"))

@@ -72,6 +72,10 @@ class SocketReply:
         self._stopped = True
         return self._set_streaming(False)
 
+    def expect_another(self) -> None:
+        """A message was sent: what comes now is a reply that nobody has stopped."""
+        self._stopped = False
+
     def pause(self) -> list[HookChange]:
         """Nothing comes for the time being: the connection is lost."""
         return self._set_streaming(False)

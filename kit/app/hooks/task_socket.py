@@ -211,6 +211,7 @@ class TaskSocket(Hook):
         if chosen := model or self._model:
             payload["llmModel"] = chosen
         self.error = None
+        self._reply.expect_another()
         self._unconfirmed.append(self._unconfirmed_row(text, client_message_id))
         self._set_messages()
         self._tell(MessagesChanged())
