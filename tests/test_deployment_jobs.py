@@ -146,8 +146,8 @@ def test_a_scheduled_mutation_that_fails_is_undone_and_noted(engine: Engine) -> 
 def test_a_job_that_used_up_the_limits_is_noted_too(tmp_path: Path) -> None:
     @f.internal_mutation()
     async def exhaust(ctx: Ctx, args: Args) -> None:
-        for _ in range(5000):
-            await ctx.db.get(encode_id(10001, bytes(16)))
+        for n in range(0, 10_000, 2):
+            await ctx.db.get(encode_id(10001, n.to_bytes(16, "big")))
 
     with open_engine(tmp_path, SCHEMA, exhaust=exhaust, **JOBS) as engine:
         job_id = put(engine, "m:exhaust")

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kit.deployment.read_sets import ReadSet
+from kit.deployment.read_sets import Reads, ReadSet
 
 keys = st.binary(max_size=2)
 reads = st.lists(st.tuples(st.integers(1, 3), st.tuples(keys, keys)), max_size=8)
@@ -24,6 +24,26 @@ def test_intervals_come_out_disjoint_sorted_and_not_empty(
     for merged in ReadSet.of(recorded).intervals.values():
         bounds = [bound for interval in merged for bound in interval]
         assert bounds == sorted(set(bounds))
+
+
+@given(reads)
+def test_reads_count_the_intervals_that_they_come_to(
+    recorded: list[tuple[int, tuple[bytes, bytes]]],
+) -> None:
+    found = Reads()
+    for index, interval in recorded:
+        found.add(index, interval)
+        intervals = found.read_set().intervals.values()
+        assert len(found) == sum(map(len, intervals))
+
+
+def test_what_was_read_later_is_not_in_an_earlier_read_set() -> None:
+    reads = Reads()
+    reads.add(1, (b"a", b"b"))
+    earlier = reads.read_set()
+    reads.add(1, (b"b", b"c"))
+    assert not earlier.overlaps({1: [b"b"]})
+    assert reads.read_set().intervals == {1: [(b"a", b"c")]}
 
 
 def test_an_empty_read_set_meets_nothing() -> None:

@@ -74,8 +74,9 @@ def _uncaught(name: str, message: str) -> str:
 
 
 def _name_of(error: BaseException) -> str:
-    kind = type(error)
-    return "Error" if kind in (Exception, UsageError) else kind.__name__
+    if type(error) is Exception or isinstance(error, UsageError):
+        return "Error"
+    return type(error).__name__
 
 
 def _text_of(error: BaseException) -> str:

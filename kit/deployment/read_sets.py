@@ -9,13 +9,14 @@ Mirrors `ReadSet` and `DocumentUpdate` of Convex's `database` crate.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import TypeAlias
 
 from kit.deployment.index_keys import Interval
 
-__all__ = ["ReadSet", "WriteSet"]
+__all__ = ["ReadSet", "Reads", "WriteSet"]
 
 WriteSet: TypeAlias = Mapping[int, Sequence[bytes]]
 """Changed keys by index id."""
@@ -33,10 +34,10 @@ class ReadSet:
     @classmethod
     def of(cls, reads: Iterable[tuple[int, Interval]]) -> ReadSet:
         """The read set of intervals recorded in any order, overlapping or not."""
-        by_index: dict[int, list[Interval]] = {}
+        recorded = Reads()
         for index, interval in reads:
-            by_index.setdefault(index, []).append(interval)
-        return cls({index: _merge(read) for index, read in by_index.items()})
+            recorded.add(index, interval)
+        return recorded.read_set()
 
     def overlaps(self, written: WriteSet) -> bool:
         """Whether any key of `written` lies in an interval that was read."""
@@ -56,11 +57,38 @@ class ReadSet:
         return f"<ReadSet, intervals by index: {counts}>"
 
 
-def _merge(intervals: list[Interval]) -> list[Interval]:
-    merged: list[Interval] = []
-    for low, high in sorted(intervals):
-        if merged and low <= merged[-1][1]:
-            merged[-1] = merged[-1][0], max(merged[-1][1], high)
-        elif low < high:
-            merged.append((low, high))
-    return merged
+_low, _high = itemgetter(0), itemgetter(1)
+
+
+class Reads:
+    """What a transaction has read so far. `len` is how many intervals that makes.
+
+    Intervals that overlap or touch are one, so that a range read piece by piece
+    weighs no more than one that was read at once.
+    """
+
+    def __init__(self) -> None:
+        self._by_index: dict[int, list[Interval]] = {}
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, index: int, interval: Interval) -> None:
+        """Note that `interval` of an index was read; an empty one reads nothing."""
+        low, high = interval
+        if low >= high:
+            return
+        known = self._by_index.setdefault(index, [])
+        # From the first that does not end before, to the last that begins in time.
+        first = bisect_left(known, low, key=_high)
+        end = bisect_right(known, high, key=_low)
+        if first < end:
+            low = min(low, known[first][0])
+            high = max(high, known[end - 1][1])
+        known[first:end] = [(low, high)]
+        self._count += 1 - (end - first)
+
+    def read_set(self) -> ReadSet:
+        """All of it until now."""
+        return ReadSet({index: list(read) for index, read in self._by_index.items()})

@@ -2,16 +2,16 @@
 
 Every read is recorded as an interval of index keys, every write as the keys of the
 document in each index, old and new. Writes go straight into SQLite's transaction, so
-reads see them. Ids, documents and limits are checked here, with Convex's texts; which
-tables a function may use is up to `contexts`. Mirrors `Transaction` of Convex's
-`database` crate.
+reads see them. Ids and documents are checked here, with Convex's texts, and what is
+used is counted (`limits`); which tables a function may use is up to `contexts`. Mirrors
+`Transaction` of Convex's `database` crate.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, NamedTuple
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -26,31 +26,23 @@ from kit.deployment.documents import (
 from kit.deployment.failures import UsageError
 from kit.deployment.ids import decode_id, encode_id, new_internal_id
 from kit.deployment.index_keys import Interval, after, encode_value, point
-from kit.deployment.read_sets import ReadSet, WriteSet
+from kit.deployment.limits import Usage, bytes_in
+from kit.deployment.read_sets import Reads, ReadSet, WriteSet
 from kit.deployment.tables import CATALOG_INDEX, Index, Row, Table
-from kit.values import (
-    JsonValue,
-    ValidationFailed,
-    Value,
-    decode_trusted,
-    format_bytes,
-    size_of,
-)
+from kit.values import JsonValue, ValidationFailed, Value, decode_trusted
 
-__all__ = ["Transaction"]
+__all__ = ["Found", "Transaction"]
 
-MAX_DOCUMENTS_READ = 32_000
-MAX_BYTES_READ = 16 * 1024 * 1024
-MAX_INTERVALS_READ = 4096
-MAX_DOCUMENTS_WRITTEN = 16_000
-MAX_BYTES_WRITTEN = 16 * 1024 * 1024
-MAX_SCHEDULED = 1000
-MAX_BYTES_SCHEDULED = 16 * 1024 * 1024
+Document: TypeAlias = dict[str, Any]
 
-_READ_LESS = (
-    "Consider using smaller limits in your queries, paginating your queries, or using "
-    "indexed queries with a selective index range expressions."
-)
+
+class Found(NamedTuple):
+    """A document that a walk along an index has come to."""
+
+    key: bytes
+    size: int
+    """In bytes, as it counts against the limits."""
+    document: Document
 
 
 class _Stored(NamedTuple):
@@ -77,17 +69,14 @@ class Transaction:
         self._database = database
         self._catalog = database.catalog
         self._open = True
-        self._limited = True
-        self._reads: list[tuple[int, Interval]] = []
+        self._usage = Usage()
+        self._reads = Reads()
         self._writes: list[tuple[int, bytes]] = []
-        self._documents_read = self._bytes_read = 0
-        self._documents_written = self._bytes_written = 0
-        self._scheduled_bytes = 0
         database.begin()
 
     @property
     def read_set(self) -> ReadSet:
-        return ReadSet.of(self._reads)
+        return self._reads.read_set()
 
     @property
     def write_set(self) -> WriteSet:
@@ -96,9 +85,14 @@ class Transaction:
             written.setdefault(index_id, []).append(key)
         return written
 
+    @property
+    def secret(self) -> bytes:
+        """The deployment's, which seals cursors."""
+        return self._database.secret
+
     def lift_limits(self) -> None:
         """Count no further: what follows is the deployment's own."""
-        self._limited = False
+        self._usage.lift()
 
     def commit(self, result: SessionResult | None = None) -> int:
         """Store what was written, and what a session's mutation came to.
@@ -179,27 +173,45 @@ class Transaction:
         *,
         descending: bool = False,
         limit: int | None = None,
-    ) -> list[dict[str, Value]]:
-        """The documents in the interval, in order, at most `limit`.
+        keep: Callable[[Document], bool] | None = None,
+    ) -> list[Document]:
+        """The documents in the interval that `keep` lets through, at most `limit`.
 
         When the limit is reached, the rest of the interval does not count as read.
+        What is not kept does.
+        """
+        documents: list[Document] = []
+        if limit == 0:
+            return documents
+        with closing(self.walk(index, interval, descending=descending)) as found:
+            for _, _, document in found:
+                if keep is None or keep(document):
+                    documents.append(document)
+                    if len(documents) == limit:
+                        break
+        return documents
+
+    def walk(
+        self, index: Index, interval: Interval, *, descending: bool = False
+    ) -> Generator[Found]:
+        """The documents in the interval, in order, as they are asked for.
+
+        To be closed: what it has come to by then counts as read, or the interval when
+        it came to the end. Nothing may be written meanwhile.
         """
         self._check_open()
-        if limit == 0:
-            return []
         low, high = interval
-        documents: list[dict[str, Value]] = []
+        rows = self._database.scan(index.id, interval, descending=descending)
+        # Nothing, as long as nothing was come to.
+        passed = (high, high) if descending else (low, low)
         try:
-            rows = self._database.scan(index.id, interval, descending=descending)
             for key, row in rows:
-                self._count_read(row)
-                documents.append(decode_trusted(row.text))
-                if len(documents) == limit:
-                    low, high = (key, high) if descending else (low, after(key))
-                    break
+                passed = (key, high) if descending else (low, after(key))
+                self._usage.read(row.text)
+                yield Found(key, bytes_in(row.text), decode_trusted(row.text))
+            passed = interval
         finally:
-            self._record(index.id, (low, high))
-        return documents
+            self._record(index.id, passed)
 
     def _find(self, text: str, method: str) -> _Stored | None:
         try:
@@ -218,32 +230,12 @@ class Transaction:
         row = self._database.read(by_id, internal_id)
         if row is None:
             return None
-        self._count_read(row)
+        self._usage.read(row.text)
         return _Stored(table, internal_id, row)
 
     def _record(self, index_id: int, interval: Interval) -> None:
-        self._reads.append((index_id, interval))
-        if len(self._reads) > MAX_INTERVALS_READ and self._limited:
-            raise UsageError(
-                "Too many reads in a single function execution "
-                f"(limit: {MAX_INTERVALS_READ}). {_READ_LESS}"
-            )
-
-    def _count_read(self, row: Row) -> None:
-        if not self._limited:
-            return
-        self._documents_read += 1
-        self._bytes_read += _bytes_in(row.text)
-        if self._documents_read > MAX_DOCUMENTS_READ:
-            raise UsageError(
-                "Too many documents read in a single function execution "
-                f"(limit: {MAX_DOCUMENTS_READ}). {_READ_LESS}"
-            )
-        if self._bytes_read > MAX_BYTES_READ:
-            raise UsageError(
-                "Too many bytes read in a single function execution "
-                f"(limit: {MAX_BYTES_READ} bytes). {_READ_LESS}"
-            )
+        self._reads.add(index_id, interval)
+        self._usage.intervals_read(len(self._reads))
 
     # --- writing --------------------------------------------------------------
 
@@ -261,7 +253,7 @@ class Transaction:
         text = text_of(table, json)
         document = document_of(json, text)
         self._check_schema(table, document)
-        self._count_write(text)
+        self._usage.write(text)
         entries = table.entries(document, internal_id)
         self._database.insert(text, entries)
         self._writes += entries
@@ -283,25 +275,15 @@ class Transaction:
     def delete(self, text_id: str) -> None:
         """Remove a document."""
         table, internal_id, row = self._require(text_id, "delete", "Delete")
-        self._count_write("")
+        self._usage.write("")
         entries = table.entries(decode_trusted(row.text), internal_id)
         self._database.delete(row.number, entries)
         self._writes += entries
 
     def count_schedule(self, due_ms: float, args: Value) -> None:
         """Note a function that is scheduled. Raises UsageError above the limits."""
+        self._usage.schedule(args)
         self.due.append(due_ms)
-        self._scheduled_bytes += size_of(args)
-        if len(self.due) > MAX_SCHEDULED:
-            raise UsageError(
-                "Too many functions scheduled by this mutation "
-                f"(limit: {MAX_SCHEDULED})"
-            )
-        if self._scheduled_bytes > MAX_BYTES_SCHEDULED:
-            raise UsageError(
-                "Too large total size of the arguments of scheduled functions from "
-                f"this mutation (limit: {MAX_BYTES_SCHEDULED} bytes)"
-            )
 
     def _require(self, text_id: str, method: str, verb: str) -> _Stored:
         stored = self._find(text_id, method)
@@ -318,7 +300,7 @@ class Transaction:
             return
         document = document_of(json, text)
         self._check_schema(table, document)
-        self._count_write(text)
+        self._usage.write(text)
         old = table.entries(document_of(old_json, row.text), internal_id)
         new = table.entries(document, internal_id)
         moved = [pair for pair in zip(old, new, strict=True) if pair[0] != pair[1]]
@@ -336,32 +318,12 @@ class Transaction:
                 f"because it does not match the schema: {error}"
             ) from None
 
-    def _count_write(self, text: str) -> None:
-        if not self._limited:
-            return
-        self._documents_written += 1
-        self._bytes_written += _bytes_in(text)
-        if self._documents_written > MAX_DOCUMENTS_WRITTEN:
-            raise UsageError(
-                "Too many writes in a single function execution "
-                f"(limit: {MAX_DOCUMENTS_WRITTEN})"
-            )
-        if self._bytes_written > MAX_BYTES_WRITTEN:
-            raise UsageError(
-                "Too many bytes written in a single function execution "
-                f"(limit: {format_bytes(MAX_BYTES_WRITTEN)})"
-            )
-
     def _check_open(self) -> None:
         if not self._open:
             raise UsageError(
                 "`ctx` was used after its function had ended. Await every call in the "
                 "function itself, not in a task or a thread"
             )
-
-
-def _bytes_in(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode())
 
 
 def _system_fields(json: dict[str, JsonValue]) -> dict[str, JsonValue]:
