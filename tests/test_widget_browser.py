@@ -444,9 +444,12 @@ async def test_a_saved_notebook_is_read_without_a_kernel(lab: Lab) -> None:
         await expect(output).to_contain_text("it broke")
         await expect(output.locator("summary").first).to_contain_text("Reasoning")
         keyword = output.locator("pre span", has_text="def").first
-        assert (
-            await keyword.evaluate("e => getComputedStyle(e).color")
-            == "rgb(207, 34, 46)"
-        )
-        frame = output.locator("> div").first
-        assert await frame.evaluate("e => getComputedStyle(e).borderRadius") == "8px"
+        colour = await keyword.evaluate("e => getComputedStyle(e).color")
+        assert colour == "rgb(207, 34, 46)"
+        assert await output.evaluate("e => e.scrollWidth <= e.clientWidth")
+        for dark in (True, False):
+            await notebook.set_theme(dark=dark)
+            for text in ("p", "pre", "pre code", "pre code span", "td", "strong"):
+                selector = f".jp-RenderedHTML div {text}"
+                contrast = await notebook.page.evaluate(CONTRAST, selector)
+                assert contrast > 4.3, (selector, dark)

@@ -514,6 +514,7 @@ class View {
       this.form,
       this.announcer,
     );
+    el.classList.add("kit-view");
     el.append(this.root);
   }
 

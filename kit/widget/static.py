@@ -18,18 +18,25 @@ from kit.widget.transcript import ShownMessage
 __all__ = ["to_html", "to_text"]
 
 _LINE = "1px solid rgba(128,128,128,0.35)"
+_BOX = "border-radius:6px;padding:4px 12px;margin:8px 0"
+_PLAIN = (
+    "white-space:pre-wrap;overflow-wrap:break-word;margin:4px 0;padding:0;border:none;"
+    "background:transparent"
+)
+# What a front end has cleaned keeps plain values only: no `inherit`, no variables.
+_CODE_TEXT = "background:transparent;color:#1f2328"
 _STYLES = {
-    "kit-chat": f"border:{_LINE};border-radius:8px;padding:8px 16px;max-width:960px",
+    "kit-chat": f"border:{_LINE};border-radius:8px;padding:8px 16px;max-width:960px;"
+    "overflow-wrap:break-word",
     "kit-head": f"border-bottom:{_LINE};padding:4px 0 8px 0;margin:0 0 8px 0",
     "kit-message": "margin:0 0 16px 0",
     "kit-role": "font-weight:bold;margin:0 0 4px 0",
     "kit-said": f"border:{_LINE};border-radius:8px;padding:4px 12px",
-    "kit-dim": "opacity:0.75;font-size:90%",
-    "kit-card": f"border:{_LINE};border-radius:6px;padding:4px 12px;margin:8px 0",
-    "kit-error": "border:1px solid #cf222e;border-left:4px solid #cf222e;"
-    "border-radius:6px;padding:4px 12px;margin:8px 0",
-    "kit-plain": "white-space:pre-wrap;overflow-wrap:anywhere;margin:4px 0;"
-    "background:transparent;color:inherit",
+    "kit-dim": "opacity:0.75;font-size:90%;font-weight:normal",
+    "kit-card": f"border:{_LINE};{_BOX}",
+    "kit-error": f"border:1px solid #cf222e;border-left:4px solid #cf222e;{_BOX}",
+    "kit-plain": _PLAIN,
+    "kit-words": f"{_PLAIN};font-family:sans-serif",
     "kit-note": "opacity:0.75;font-size:90%;margin:4px 0",
     "kit-image": "opacity:0.75",
     "kit-table": "overflow-x:auto;margin:8px 0",
@@ -47,8 +54,8 @@ _STYLES = {
 }
 _CLASS = re.compile(r' class="([a-z-]+)"')
 _PLAIN_TAGS = {
-    "<pre><code>": '<pre style="margin:0;background:transparent;color:inherit">'
-    '<code style="background:transparent;color:inherit">',
+    "<pre><code>": f'<pre style="margin:0;padding:0;border:none;{_CODE_TEXT}">'
+    f'<code style="{_CODE_TEXT}">',
     "<table>": '<table border="1" cellpadding="4" style="border-collapse:collapse">',
 }
 
@@ -84,10 +91,11 @@ def _message_html(message: ShownMessage) -> str:
     if role == "assistant" and message.attributes["status"] in ("stopped", "failed"):
         detail += f' <span class="kit-dim">({message.attributes["status"]})</span>'
     parts = "".join(_part_html(part) for part in message.parts.values())
-    said = f'<div class="kit-said">{parts}</div>' if role == "user" else parts
+    if role == "user":
+        parts = f'<div class="kit-said">{_in_words(parts)}</div>'
     return (
         f'<div class="kit-message"><div class="kit-role">{html.escape(role)}{detail}'
-        f"</div>{said}</div>"
+        f"</div>{parts}</div>"
     )
 
 
@@ -112,9 +120,15 @@ def _part_html(part: ShownPart) -> str:
             css_class = "kit-error" if attributes["isError"] else "kit-card"
             return _folded(css_class, f"{label} <strong>{name}</strong>", body)
         case "error":
-            return f'<div class="kit-error"><strong>Error</strong>{body}</div>'
+            words = _in_words(body)
+            return f'<div class="kit-error"><strong>Error</strong>{words}</div>'
         case _:
             return body
+
+
+def _in_words(body: str) -> str:
+    """Plain text in the letters of prose; that of tools keeps those of code."""
+    return body.replace('class="kit-plain"', 'class="kit-words"')
 
 
 def _folded(css_class: str, summary: str, body: str) -> str:
