@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from kit.deployment.history import History
 from kit.deployment.index_keys import Interval
 from kit.deployment.schema import Schema
 from kit.deployment.schema_change import apply_schema
@@ -103,6 +104,7 @@ class Database:
         self._created: list[Table] = []
         self._results_saved = 0
         self._creation_time = 0.0
+        self._history: History  # once the file is open
 
     @classmethod
     def open(
@@ -125,6 +127,7 @@ class Database:
             database._prepare_file()
             database._load()
             database._apply(schema or Schema())
+            database._history = History(sqlite, database.timestamp)
         except BaseException:
             sqlite.close()
             raise
@@ -157,13 +160,22 @@ class Database:
             self._sqlite.execute("UPDATE clock SET timestamp = ?", timestamp)
             if result is not None:
                 self._save_result(timestamp, result)
-            self._sqlite.commit()
+            with self._history.commit(timestamp):
+                self._sqlite.commit()
         except BaseException:
             self.rollback()
             raise
         self._created.clear()
         self._timestamp = timestamp
         return timestamp
+
+    def rewind(self, timestamp: int) -> None:
+        """Make all documents what they were at `timestamp`, ns since the epoch.
+
+        For the transaction under way only, which is to end with `rollback`. Raises
+        NotKept (see `history`) when that is too long ago, or has not been yet.
+        """
+        self._history.rewind(timestamp)
 
     def check(self) -> None:
         """Raises DatabaseError again if a statement of this transaction has failed.

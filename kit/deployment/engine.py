@@ -133,6 +133,14 @@ class Engine:
         """Timestamp of the latest commit in ns."""
         return self._database.timestamp
 
+    def kind_of(self, path: str) -> FunctionKind | None:
+        """What the function at `path` is, public or not; None if there is none."""
+        try:
+            function = self._registry.get(path)
+        except ValueError:
+            return None
+        return None if function is None else function.kind
+
     # --- queries and mutations ------------------------------------------------
 
     def run_query(
@@ -142,14 +150,18 @@ class Engine:
         *,
         internal: bool = False,
         identity: UserIdentity | None = None,
+        at: int | None = None,
     ) -> QueryOutcome:
         """Run a query at the latest commit; `args` is a Convex JSON object.
 
         `internal`: whether internal functions may be called. `identity`: who calls.
-        What goes wrong in or about the function is in the outcome. Raises
-        DatabaseError.
+        `at`: run it as of that timestamp instead. What goes wrong in or about the
+        function is in the outcome. Raises DatabaseError, and NotKept (see `history`)
+        when documents cannot be had as of `at`.
         """
         with collect_log_lines() as lines, self._transaction() as transaction:
+            if at is not None:
+                self._database.rewind(at)
             execution = Execution(self._registry, transaction, identity)
             value, error = None, None
             try:
@@ -161,7 +173,7 @@ class Engine:
                 error,
                 lines,
                 transaction.read_set,
-                self.latest_timestamp,
+                self.latest_timestamp if at is None else at,
                 execution.identity_read,
             )
 
