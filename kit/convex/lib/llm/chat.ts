@@ -8,7 +8,14 @@ import {
   type OpenRouterProvider,
 } from "@openrouter/ai-sdk-provider";
 import type { Chunk, FinishReason } from "../parts";
-import { field, listField, Reader, type ReasoningPart, textField } from "./reader";
+import {
+  type CallPart,
+  field,
+  listField,
+  Reader,
+  type ReasoningPart,
+  textField,
+} from "./reader";
 import type { Ask, Wire, WireSettings } from "./wire";
 
 const FINISH_REASONS: Readonly<Record<string, FinishReason>> = {
@@ -102,7 +109,13 @@ class CompletionReader extends Reader {
   }
 
   protected override openCall(toolCallId: string, toolName: string): Chunk[] {
+    if (this.calls.has(toolCallId)) return [];
     return [...this.endRun(), ...super.openCall(toolCallId, toolName)];
+  }
+
+  /** Arguments that could be complete are not: more may come, to the very end. */
+  protected override callMade(part: CallPart): Chunk[] {
+    return this.openCall(part.toolCallId, part.toolName);
   }
 
   protected reasoning(part: ReasoningPart): Chunk[] {

@@ -15,6 +15,8 @@ export type ReasoningPart = PartOf<
   "reasoning-start" | "reasoning-delta" | "reasoning-end"
 >;
 
+export type CallPart = PartOf<"tool-call">;
+
 /** A tool call as far as it has come; `text` is its arguments' JSON text. */
 interface Call {
   name: string;
@@ -57,10 +59,7 @@ export abstract class Reader {
       case "tool-input-delta":
         return this.input(part.id, part.delta);
       case "tool-call":
-        return [
-          ...this.openCall(part.toolCallId, part.toolName),
-          ...this.closeCall(part.toolCallId, part.input),
-        ];
+        return this.callMade(part);
       case "finish-step":
         this.usage = usageOf(part.usage, part.providerMetadata);
         return [];
@@ -97,6 +96,14 @@ export abstract class Reader {
     if (this.calls.has(toolCallId)) return [];
     this.calls.set(toolCallId, { name: toolName, text: "", closed: false });
     return [{ type: "tool-input-start", toolCallId, toolName }];
+  }
+
+  protected callMade(part: CallPart): Chunk[] {
+    const { toolCallId, toolName, input } = part;
+    return [
+      ...this.openCall(toolCallId, toolName),
+      ...this.closeCall(toolCallId, input),
+    ];
   }
 
   private input(toolCallId: string, inputTextDelta: string): Chunk[] {

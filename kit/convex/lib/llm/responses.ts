@@ -67,12 +67,17 @@ class ResponseReader extends Reader {
   private readonly summaries = new Map<string, string>();
   /** The reasoning items that are shown, and the newest part of each. */
   private readonly shown = new Map<string, string>();
+  /** The reasoning items that are complete. */
+  private readonly done = new Set<string>();
 
   witness(event: unknown): void {
     const type = textField(event, "type");
     switch (type) {
       case "response.refusal.delta":
         this.refused = true;
+        break;
+      case "response.output_item.done":
+        this.done.add(textField(event, "item", "id"));
         break;
       case "response.completed":
       case "response.incomplete":
@@ -100,6 +105,10 @@ class ResponseReader extends Reader {
     const itemId = textField(part.providerMetadata?.["openai"], "itemId");
     if (part.type === "reasoning-start") this.summaries.set(part.id, itemId);
     const id = this.summaries.get(part.id) || part.id;
+    if (part.type === "reasoning-end") {
+      const ends = this.done.has(id) && this.shown.delete(id);
+      return ends ? [{ type: "reasoning-end", id }] : [];
+    }
     if (part.type !== "reasoning-delta" || part.text === "") return [];
     const newest = this.shown.get(id);
     this.shown.set(id, part.id);
