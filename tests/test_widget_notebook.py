@@ -86,6 +86,22 @@ async def test_a_reply_that_a_background_task_writes_is_not_lost(
     assert stored_snapshot(notebook)["status"]["state"] == "done"
 
 
+async def test_an_end_between_two_cells_is_not_lost(tmp_path: Path) -> None:
+    """nbclient listens only while a cell runs."""
+    between = "asyncio.get_running_loop().call_later(0.0, chat.end)"
+    notebook = await execute(
+        tmp_path,
+        [
+            "ChatView(chat).show()\nchat.begin(); chat.feed(*reply)",
+            f"get_ipython().events.register('post_run_cell', lambda _: {between})",
+            "await chat.until(lambda chat: not chat.is_streaming)",
+        ],
+    )
+    (data,) = bundles(notebook)
+    assert "[Done" in data["text/plain"]
+    assert stored_snapshot(notebook)["status"]["state"] == "done"
+
+
 async def test_each_output_of_a_view_is_kept_up_to_date(tmp_path: Path) -> None:
     notebook = await execute(
         tmp_path,

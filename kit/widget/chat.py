@@ -51,7 +51,7 @@ from kit.app.hooks import (
 )
 from kit.client.background import spawn
 from kit.errors import KitError
-from kit.widget.kernel import apart, start_heartbeat
+from kit.widget.kernel import CellWatch, apart, start_heartbeat
 from kit.widget.outlet import ANSWER_INTERVAL, FLUSH_INTERVAL, Outlet, Timer
 from kit.widget.static import to_html, to_text
 from kit.widget.status import Status, Turn
@@ -112,6 +112,8 @@ class ChatView(anywidget.AnyWidget):
         self._notice = ""
         self._told: dict[str, Any] = {}  # the status that the views know
         self._published = 0  # number of the last message when all was published
+        self._cells = CellWatch(get_ipython(), self._publish_again)
+        self._was_missed = False  # what was published between two cells
         self._handles: list[DisplayHandle] = []
         self._displayed: dict[str, Any] = {}  # what they hold
         self._requests: set[asyncio.Task[None]] = set()
@@ -172,6 +174,7 @@ class ChatView(anywidget.AnyWidget):
         if not self._closed:
             self._closed = True
             self._stop_observing()
+            self._cells.close()
             self._answer_timer.cancel()
             self._flush_timer.cancel()
             self.live = False  # from now on outputs hold the static face only
@@ -214,7 +217,7 @@ class ChatView(anywidget.AnyWidget):
         if not self._handles:
             return
         data, metadata = self._repr_mimebundle_()
-        if data != self._displayed:
+        if data != self._displayed or self._was_missed:
             self._displayed = data
             for handle in self._handles:
                 handle.update(data, metadata=metadata, raw=True)
@@ -274,6 +277,14 @@ class ChatView(anywidget.AnyWidget):
             self._outlet.send_snapshot()
             self._published = self._outlet.seq
             self._refresh_outputs()
+            self._was_missed = not self._cells.is_running
+
+    def _publish_again(self) -> None:
+        """A cell starts: publish in it what was published while none was running."""
+        if self._was_missed and not self._status.active:
+            self._send_snapshot()
+            self._refresh_outputs()
+            self._was_missed = False
 
     def _drain(self) -> None:
         self._status = self._read_status()

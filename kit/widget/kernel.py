@@ -1,6 +1,7 @@
 """What a widget needs of the kernel that it lives in.
 
-Holds the heartbeat and the empty context; starts nothing when imported.
+Holds the heartbeat, the empty context, and how to tell whether a cell is running.
+Starts nothing when imported.
 """
 
 from __future__ import annotations
@@ -9,11 +10,11 @@ import asyncio
 import contextvars
 import weakref
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from kit.client.background import keep_awake, spawn
 
-__all__ = ["apart", "start_heartbeat"]
+__all__ = ["CellWatch", "apart", "start_heartbeat"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -45,3 +46,34 @@ def apart(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     without any, the kernel takes the cell that runs now.
     """
     return contextvars.Context().run(function, *args, **kwargs)
+
+
+class CellWatch:
+    """Knows whether a cell is running, and calls `on_start` when the next one starts.
+
+    To be made in a cell. `shell` is IPython's; without one a cell is always running.
+    nbclient listens to cells only: what a kernel sends between two of them does not
+    reach the executed notebook, and has to be sent again in the next one.
+    """
+
+    def __init__(self, shell: Any, on_start: Callable[[], None]) -> None:
+        self.is_running = True
+        self._shell = shell
+        self._on_start = on_start
+        if shell is not None:
+            shell.events.register("pre_run_cell", self._started)
+            shell.events.register("post_run_cell", self._ended)
+
+    def close(self) -> None:
+        """Watch no more; may be called again."""
+        if self._shell is not None:
+            self._shell.events.unregister("pre_run_cell", self._started)
+            self._shell.events.unregister("post_run_cell", self._ended)
+            self._shell = None
+
+    def _started(self, info: object) -> None:
+        self.is_running = True
+        self._on_start()
+
+    def _ended(self, result: object) -> None:
+        self.is_running = False
