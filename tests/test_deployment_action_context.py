@@ -2,6 +2,7 @@
 
 import math
 import time
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import pytest
@@ -57,8 +58,9 @@ async def test_jobs_are_scheduled_and_canceled(asked: Asked) -> None:
     assert (path, args) == ("m:m", {"a": None})
     assert before + 1000 <= due_ms <= time.time() * 1000 + 1000
     await ctx.scheduler.run_at(5, "m:m")
+    await ctx.scheduler.run_at(datetime(1970, 1, 1, 0, 1, tzinfo=UTC), "m:m")
     await ctx.scheduler.cancel("job")
-    assert asked.calls[1:] == [("m:m", {}, 5.0), ("job",)]
+    assert asked.calls[1:] == [("m:m", {}, 5.0), ("m:m", {}, 60_000.0), ("job",)]
 
 
 async def test_what_cannot_be_meant_is_refused_before_it_is_asked(
@@ -69,9 +71,10 @@ async def test_what_cannot_be_meant_is_refused_before_it_is_asked(
         await ctx.run_query(5)
     with pytest.raises(UsageError, match="Invalid arguments"):
         await ctx.run_mutation("m:m", {"x": object()})
-    for due_ms in (math.nan, math.inf, "soon", None, True):
-        with pytest.raises(UsageError, match="The time to run at must be"):
-            await ctx.scheduler.run_at(due_ms, "m:m")
+    naive = datetime(2026, 1, 1)  # noqa: DTZ001
+    for due in (math.nan, math.inf, "soon", None, True, naive):
+        with pytest.raises(UsageError, match=r"The invoke time (must|has no)"):
+            await ctx.scheduler.run_at(due, "m:m")
     with pytest.raises(UsageError, match="must be non-negative"):
         await ctx.scheduler.run_after(-1, "m:m")
     with pytest.raises(UsageError, match="The id of a job must be a string"):
@@ -83,6 +86,12 @@ async def test_who_calls_is_told(asked: Asked) -> None:
     assert await ActionCtx(asked).auth.get_user_identity() is None
     ctx = ActionCtx(asked, UserIdentity.of({"subject": "ann"}))
     assert await ctx.auth.get_user_identity() == {"subject": "ann"}
+
+
+@pytest.mark.parametrize("name", ["storage", "meta", "vector_search"])
+async def test_what_is_not_offered_is_told(asked: Asked, name: str) -> None:
+    with pytest.raises(UsageError, match="not offered by the embedded deployment"):
+        getattr(ActionCtx(asked), name)
 
 
 async def test_time_passes(asked: Asked) -> None:

@@ -1,12 +1,12 @@
 import math
 import time
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 from deployment_in_a_test import (
     COMMON,
-    SCHEMA,
     Args,
     Ctx,
     error_of,
@@ -17,154 +17,10 @@ from deployment_in_a_test import (
 )
 
 from kit.deployment import functions as f
+from kit.deployment.contexts import time_in_ms
 from kit.deployment.database import Database
 from kit.deployment.engine import Engine
-from kit.deployment.functions import UNSET
-from kit.deployment.ids import encode_id
-from kit.values import v
-
-
-def test_a_mutation_reads_its_own_writes(tmp_path: Path) -> None:
-    @f.mutation()
-    async def write(ctx: Ctx, args: Args) -> Any:
-        text_id = await ctx.db.insert("notes", {"kind": "a", "n": 1})
-        await ctx.db.patch(text_id, {"n": UNSET, "m": None})
-        patched = await ctx.db.get(text_id)
-        await ctx.db.replace(text_id, {"kind": "b"})
-        by_kind = ctx.db.query("notes").with_index("by_kind")
-        replaced = await by_kind.unique()
-        await ctx.db.delete(text_id)
-        return [patched, replaced, await by_kind.first()]
-
-    with open_engine(tmp_path, SCHEMA, write=write) as engine:
-        patched, replaced, deleted = mutate(engine, "write")
-        assert patched.keys() == {"_id", "_creationTime", "kind", "m"}
-        assert patched["m"] is None
-        assert replaced["kind"] == "b"
-        assert deleted is None
-
-
-def test_a_query_offers_collect_take_first_and_unique(tmp_path: Path) -> None:
-    @f.query()
-    async def q_each(ctx: Ctx, args: Args) -> Any:
-        notes = ctx.db.query("notes").with_index("by_kind")
-        return {
-            "collect": len(await notes.collect()),
-            "take": [note["n"] for note in await notes.order("desc").take(2.0)],
-            "first": (await notes.first())["n"],
-            "none": await notes.order("asc").take(0),
-            "missing": await ctx.db.query("missing").collect(),
-        }
-
-    with open_engine(tmp_path, SCHEMA, q_each=q_each, **COMMON) as engine:
-        for n in range(3):
-            mutate(engine, "add", kind="k", n=n)
-        assert query(engine, "q_each") == {
-            "collect": 3,
-            "take": [2.0, 1.0],
-            "first": 0.0,
-            "none": [],
-            "missing": [],
-        }
-
-
-@pytest.mark.parametrize(
-    ("use", "message"),
-    [
-        (
-            lambda ctx: ctx.db.query("notes").unique(),
-            "Error: unique() query returned more than one result from table notes:\n [",
-        ),
-        (
-            lambda ctx: ctx.db.query("notes").take(-1),
-            "TypeError: Arg 1 `n` to `take` must be a non-negative integer",
-        ),
-        (
-            lambda ctx: ctx.db.query("notes").take(1.5),
-            "TypeError: Arg 1 `n` to `take` must be a non-negative integer",
-        ),
-        (
-            lambda ctx: ctx.db.query("notes").with_index("by_x").collect(),
-            "Error: Index notes.by_x not found.",
-        ),
-        (
-            lambda ctx: ctx.db.query("missing").with_index("by_x").collect(),
-            "Error: Index missing.by_x not found.",
-        ),
-        (
-            lambda ctx: ctx.db.query("notes").order("asc").order("asc"),
-            "Error: Queries may only specify order at most once",
-        ),
-        (
-            lambda ctx: ctx.db.query("notes").order("up"),
-            "Error: The order of a query is 'asc' or 'desc', not 'up'",
-        ),
-        (
-            lambda ctx: ctx.db.query("notes").order("asc").with_index("by_kind"),
-            "Error: `with_index` must come once, and before `order`",
-        ),
-        (
-            lambda ctx: ctx.db.query("notes").with_index("by_kind", lambda q: None),
-            "Error: The range of `with_index` must return what it built",
-        ),
-        (
-            lambda ctx: ctx.db.query("_scheduled_functions"),
-            "Error: System tables can only be accessed with db.system.",
-        ),
-        (
-            lambda ctx: ctx.db.system.query("notes"),
-            "Error: db.system can only access system tables",
-        ),
-        (
-            lambda ctx: ctx.db.get(encode_id(1, bytes(16))),
-            "Error: System tables can only be accessed with db.system.",
-        ),
-        (
-            lambda ctx: ctx.db.insert("_scheduled_functions", {}),
-            "Error: System tables (prefixed with `_`) are read-only.",
-        ),
-        (
-            lambda ctx: ctx.db.patch(encode_id(1, bytes(16)), {}),
-            "Error: System tables (prefixed with `_`) are read-only.",
-        ),
-        (
-            lambda ctx: ctx.db.insert("a b", {}),
-            "Error: Invalid table name 'a b'",
-        ),
-    ],
-)
-def test_misuse_of_the_database_is_told(tmp_path: Path, use: Any, message: str) -> None:
-    @f.mutation()
-    async def misuse(ctx: Ctx, args: Args) -> Any:
-        for n in range(2):
-            await ctx.db.insert("notes", {"n": n})
-        return await use(ctx)
-
-    with open_engine(tmp_path, SCHEMA, misuse=misuse) as engine:
-        assert error_of(engine, "misuse").startswith(f"Uncaught {message}")
-
-
-def test_a_query_cannot_write(tmp_path: Path) -> None:
-    @f.query()
-    async def q_write(ctx: Ctx, args: Args) -> None:
-        await ctx.db.insert("notes", {})
-
-    with open_engine(tmp_path, SCHEMA, q_write=q_write) as engine:
-        assert error_of(engine, "q_write") == (
-            "Uncaught AttributeError: 'DatabaseReader' object has no attribute 'insert'"
-        )
-
-
-def test_ids_can_be_normalized(tmp_path: Path) -> None:
-    @f.query(args={"id": v.string()})
-    async def q_normalize(ctx: Ctx, args: Args) -> Any:
-        return ctx.db.normalize_id("notes", args["id"])
-
-    with open_engine(tmp_path, SCHEMA, q_normalize=q_normalize, **COMMON) as engine:
-        note = mutate(engine, "add")
-        assert query(engine, "q_normalize", id=note) == note
-        assert query(engine, "q_normalize", id=encode_id(1, bytes(16))) is None
-        assert query(engine, "q_normalize", id="x") is None
+from kit.deployment.failures import UsageError
 
 
 def test_time_stands_still_within_a_function(tmp_path: Path) -> None:
@@ -184,3 +40,37 @@ def test_time_stands_still_within_a_function(tmp_path: Path) -> None:
     assert first == math.floor(first)
     assert abs(first - time.time() * 1000) < 60_000
     assert identity is None
+
+
+def test_a_function_may_be_scheduled_at_a_datetime(tmp_path: Path) -> None:
+    due = datetime(2027, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
+
+    @f.mutation()
+    async def schedule(ctx: Ctx, args: Args) -> Any:
+        job_id = await ctx.scheduler.run_at(due, "m:add", {})
+        return (await ctx.db.system.get(job_id))["scheduledTime"]
+
+    with open_engine(tmp_path, schedule=schedule, **COMMON) as engine:
+        assert mutate(engine, "schedule") == due.timestamp() * 1000.0
+
+
+def test_a_time_is_a_datetime_with_its_zone_or_a_number_of_ms() -> None:
+    east = datetime(2027, 1, 1, 2, tzinfo=timezone(timedelta(hours=2)))
+    assert time_in_ms(east) == time_in_ms(datetime(2027, 1, 1, tzinfo=UTC))
+    assert time_in_ms(5) == 5.0
+    with pytest.raises(UsageError, match="has no time zone"):
+        time_in_ms(datetime(2027, 1, 1))  # noqa: DTZ001
+    for nothing in ("5", None, True):
+        with pytest.raises(UsageError, match="must be a datetime, or a timestamp"):
+            time_in_ms(nothing)
+
+
+@pytest.mark.parametrize("name", ["storage", "meta"])
+def test_what_is_not_offered_is_told(tmp_path: Path, name: str) -> None:
+    @f.mutation()
+    async def use(ctx: Ctx, args: Args) -> Any:
+        return getattr(ctx, name)
+
+    with open_engine(tmp_path, use=use) as engine:
+        message = error_of(engine, "use")
+        assert f"(`ctx.{name}`): not offered by the embedded deployment" in message

@@ -12,7 +12,7 @@ from deployment_in_a_test import NOW, Clock
 
 from kit.deployment.database import Database, SessionResult
 from kit.deployment.ids import decode_id
-from kit.deployment.queries import IndexRange
+from kit.deployment.index_ranges import IndexRange
 from kit.deployment.schema import Schema, define_schema, define_table
 from kit.deployment.tables import SCHEDULED_FUNCTIONS
 from kit.deployment.transaction import Transaction

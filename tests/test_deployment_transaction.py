@@ -12,7 +12,7 @@ from kit.deployment.database import Database
 from kit.deployment.failures import UsageError
 from kit.deployment.ids import encode_id
 from kit.deployment.index_keys import UNSET
-from kit.deployment.queries import IndexRange
+from kit.deployment.index_ranges import IndexRange
 from kit.deployment.read_sets import ReadSet, WriteSet
 from kit.deployment.schema import define_schema, define_table
 from kit.deployment.transaction import Transaction

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import math
 import time
+from datetime import datetime
 from typing import Any, Literal, Protocol
 
-from kit.deployment.contexts import Auth, due_time
+from kit.deployment.contexts import Auth, due_time, time_in_ms
 from kit.deployment.failures import UsageError
 from kit.deployment.identity import UserIdentity
+from kit.deployment.not_offered import NotOffered
 from kit.values import InvalidValue, JsonValue, Value, to_json
 
 __all__ = ["ActionCtx", "Deployment"]
@@ -37,6 +39,10 @@ class Deployment(Protocol):
 
 class ActionCtx:
     """What an action is given as `ctx`. Usable until the action ends."""
+
+    storage = NotOffered("File storage (`ctx.storage`)")
+    meta = NotOffered("Function metadata (`ctx.meta`)")
+    vector_search = NotOffered("Vector search (`ctx.vectorSearch`)")
 
     def __init__(
         self, deployment: Deployment, identity: UserIdentity | None = None
@@ -84,16 +90,16 @@ class ActionScheduler:
         return await self.run_at(due_ms, path, args)
 
     async def run_at(
-        self, due_ms: float, path: str, args: dict[str, Any] | None = None
+        self, due: float | datetime, path: str, args: dict[str, Any] | None = None
     ) -> str:
-        """Run a mutation or an action at a time in ms since the epoch; the job's id."""
-        if isinstance(due_ms, bool) or not isinstance(due_ms, int | float):
-            raise UsageError("The time to run at must be a number")
+        """Run a mutation or an action at a time; the job's id.
+
+        The time is in ms since the epoch, or a datetime.
+        """
+        due_ms = time_in_ms(due)
         if not math.isfinite(due_ms):
-            raise UsageError("The time to run at must be a finite number")
-        return await self._deployment.schedule(
-            _path_of(path), _args_of(args), float(due_ms)
-        )
+            raise UsageError("The invoke time must be a finite number")
+        return await self._deployment.schedule(_path_of(path), _args_of(args), due_ms)
 
     async def cancel(self, job_id: str) -> None:
         """Do not run the job if it has not begun; let it schedule nothing if it has."""

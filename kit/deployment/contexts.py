@@ -1,43 +1,38 @@
 """`ctx`: what queries and mutations are given.
 
-* both: `ctx.db` (get, query, normalize_id, system), `ctx.run_query`, `ctx.auth`,
-  `ctx.now()`;
-* mutations only: `ctx.db` (insert, patch, replace, delete), `ctx.run_mutation`,
-  `ctx.scheduler`.
+* both: `ctx.db` (`ctx_db`), `ctx.run_query`, `ctx.auth`, `ctx.now()`;
+* mutations only: `ctx.run_mutation`, `ctx.scheduler`, and a `ctx.db` that writes.
 
-Which tables a function may reach is decided here; the rest is done by `transaction`
-and by whoever runs the function. An action's `ctx` is the executor's. Mirrors Convex's
-`GenericQueryCtx` and `GenericMutationCtx`.
+Nothing is done here: it is up to `transaction`, and to whoever runs the function. An
+action's `ctx` is the executor's. Mirrors Convex's `GenericQueryCtx` and
+`GenericMutationCtx`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Protocol
+from datetime import datetime
+from typing import Any, Protocol, TypeAlias
 
+from kit.deployment.ctx_db import DatabaseReader, DatabaseWriter
 from kit.deployment.failures import UsageError
-from kit.deployment.queries import Query
-from kit.deployment.tables import is_system
+from kit.deployment.not_offered import NotOffered
+from kit.deployment.pagination import Journal
 from kit.deployment.transaction import Transaction
-from kit.values import Value, is_identifier
+from kit.values import Value
 
 __all__ = [
     "Auth",
-    "DatabaseReader",
-    "DatabaseWriter",
     "MutationCtx",
     "QueryCtx",
     "Runner",
     "Scheduler",
     "due_time",
+    "time_in_ms",
 ]
 
-Document = dict[str, Any]
-
-_READ_ONLY = "System tables (prefixed with `_`) are read-only."
-_USE_SYSTEM = "System tables can only be accessed with db.system."
-_ONLY_SYSTEM = "db.system can only access system tables (prefixed with `_`)."
+Document: TypeAlias = dict[str, Any]
 
 
 class Runner(Protocol):
@@ -54,74 +49,6 @@ class Runner(Protocol):
     def schedule(self, path: str, args: Document | None, due_ms: float) -> str: ...
 
     def cancel(self, job_id: str) -> None: ...
-
-
-class DatabaseReader:
-    """`ctx.db` of a query."""
-
-    def __init__(self, transaction: Transaction, *, of_system: bool = False) -> None:
-        self._transaction = transaction
-        self._of_system = of_system
-
-    @property
-    def system(self) -> DatabaseReader:
-        """The same for system tables, such as `_scheduled_functions`."""
-        return DatabaseReader(self._transaction, of_system=True)
-
-    async def get(self, id: str) -> Document | None:
-        """The document with this id, or None if there is none (any more)."""
-        table = self._transaction.table_of_id(id) if isinstance(id, str) else None
-        if table is not None:
-            self._check_access(table)
-        return self._transaction.get(id)
-
-    def query(self, table: str) -> Query:
-        """A query over the documents of `table`."""
-        self._check_access(table)
-        return Query(self._transaction, table)
-
-    def normalize_id(self, table: str, id: str) -> str | None:
-        """`id` if it is the id of a document of `table`, which need not exist."""
-        return id if self._transaction.table_of_id(id) == table else None
-
-    def _check_access(self, table: str) -> None:
-        if is_system(table) != self._of_system:
-            raise UsageError(_ONLY_SYSTEM if self._of_system else _USE_SYSTEM)
-
-
-class DatabaseWriter(DatabaseReader):
-    """`ctx.db` of a mutation."""
-
-    async def insert(self, table: str, value: Document) -> str:
-        """Store a new document; returns its id."""
-        if is_system(table):
-            raise UsageError(_READ_ONLY)
-        if not is_identifier(table):
-            raise UsageError(
-                f"Invalid table name {table!r}: use up to 64 letters, digits and "
-                "underscores, not starting with a digit"
-            )
-        return self._transaction.insert(table, value)
-
-    async def patch(self, id: str, fields: Document) -> None:
-        """Set some fields; a field set to UNSET is removed, None stays null."""
-        self._check_writable(id)
-        self._transaction.patch(id, fields)
-
-    async def replace(self, id: str, value: Document) -> None:
-        """Give the document other fields; it keeps its id and creation time."""
-        self._check_writable(id)
-        self._transaction.replace(id, value)
-
-    async def delete(self, id: str) -> None:
-        """Remove the document."""
-        self._check_writable(id)
-        self._transaction.delete(id)
-
-    def _check_writable(self, id: str) -> None:
-        table = self._transaction.table_of_id(id) if isinstance(id, str) else None
-        if table is not None and is_system(table):
-            raise UsageError(_READ_ONLY)
 
 
 class Auth:
@@ -150,10 +77,13 @@ class Scheduler:
         return self._runner.schedule(path, args, due_ms)
 
     async def run_at(
-        self, due_ms: float, path: str, args: Document | None = None
+        self, due: float | datetime, path: str, args: Document | None = None
     ) -> str:
-        """Run a mutation or action at a time in ms since the epoch, or at once."""
-        return self._runner.schedule(path, args, due_ms)
+        """Run a mutation or action at a time: ms since the epoch, or a datetime.
+
+        A time that has passed is now.
+        """
+        return self._runner.schedule(path, args, time_in_ms(due))
 
     async def cancel(self, id: str) -> None:
         """Do not run the job if it has not begun; let it schedule nothing if it has."""
@@ -171,12 +101,30 @@ def due_time(delay_ms: float, now_ms: float) -> float:
     return now_ms + delay_ms
 
 
+def time_in_ms(time: object) -> float:
+    """A time in ms since the epoch. Raises UsageError for what is none."""
+    if isinstance(time, datetime):
+        if time.tzinfo is None:
+            raise UsageError(
+                "The invoke time has no time zone: use e.g. datetime.now(UTC)"
+            )
+        return time.timestamp() * 1000.0
+    if isinstance(time, bool) or not isinstance(time, int | float):
+        raise UsageError(
+            "The invoke time must be a datetime, or a timestamp in ms since the epoch"
+        )
+    return float(time)
+
+
 class QueryCtx:
     """`ctx` of a query."""
 
-    def __init__(self, runner: Runner) -> None:
+    storage = NotOffered("File storage (`ctx.storage`)")
+    meta = NotOffered("Function metadata (`ctx.meta`)")
+
+    def __init__(self, runner: Runner, journal: Journal) -> None:
         self._runner = runner
-        self.db = DatabaseReader(runner.transaction)
+        self.db = DatabaseReader(runner.transaction, journal)
         self.auth = Auth(runner.user_identity)
 
     def now(self) -> float:
@@ -193,9 +141,9 @@ class MutationCtx(QueryCtx):
 
     db: DatabaseWriter
 
-    def __init__(self, runner: Runner) -> None:
-        super().__init__(runner)
-        self.db = DatabaseWriter(runner.transaction)
+    def __init__(self, runner: Runner, journal: Journal) -> None:
+        super().__init__(runner, journal)
+        self.db = DatabaseWriter(runner.transaction, journal)
         self.scheduler = Scheduler(runner)
 
     async def run_mutation(self, path: str, args: Document | None = None) -> Value:

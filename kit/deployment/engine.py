@@ -39,6 +39,7 @@ from kit.deployment.jobs import (
     schedule_job,
     start_job,
 )
+from kit.deployment.pagination import Journal
 from kit.deployment.paths import parse_path
 from kit.deployment.read_sets import ReadSet, WriteSet
 from kit.deployment.transaction import Transaction
@@ -72,6 +73,8 @@ class QueryOutcome:
     """That of the latest commit that it saw, in ns."""
     identity_read: bool = False
     """Whether it asked who calls, also when it failed."""
+    journal: str | None = None
+    """To be given to its next run, if it paginates: keeps the end of its page."""
 
 
 @dataclass(frozen=True)
@@ -151,10 +154,12 @@ class Engine:
         internal: bool = False,
         identity: UserIdentity | None = None,
         at: int | None = None,
+        journal: str | None = None,
     ) -> QueryOutcome:
         """Run a query at the latest commit; `args` is a Convex JSON object.
 
         `internal`: whether internal functions may be called. `identity`: who calls.
+        `journal`: of an earlier run with the same arguments, whose page keeps its end.
         `at`: run it as of that timestamp instead. What goes wrong in or about the
         function is in the outcome. Raises DatabaseError, and NotKept (see `history`)
         when documents cannot be had as of `at`.
@@ -163,9 +168,10 @@ class Engine:
             if at is not None:
                 self._database.rewind(at)
             execution = Execution(self._registry, transaction, identity)
+            page = Journal(journal)
             value, error = None, None
             try:
-                value = self._run(execution, path, "query", args, internal)
+                value = self._run(execution, path, "query", args, internal, page)
             except FunctionFailed as failed:
                 error = failed.failure
             return QueryOutcome(
@@ -175,6 +181,8 @@ class Engine:
                 transaction.read_set,
                 self.latest_timestamp if at is None else at,
                 execution.identity_read,
+                # A run that failed before it came to its page changes nothing.
+                page.end or page.previous,
             )
 
     def run_mutation(
@@ -218,13 +226,14 @@ class Engine:
         kind: FunctionKind,
         args: JsonValue,
         internal: bool,
+        journal: Journal | None = None,
     ) -> str:
         function = find_function(self._registry, path, kind, internal=internal)
         try:
             # What it prints: the deployment's own stdout says only where it listens.
             with redirect_stdout(sys.stderr):
                 value = run_with_deadline(
-                    self._time_limit, lambda: execution.run(function, args)
+                    self._time_limit, lambda: execution.run(function, args, journal)
                 )
         except FunctionTimedOut as stopped:
             raise FunctionFailed(FunctionFailure(str(stopped))) from stopped

@@ -24,6 +24,7 @@ from kit.deployment.failures import (
 from kit.deployment.functions import Function, FunctionKind, FunctionRegistry
 from kit.deployment.identity import UserIdentity
 from kit.deployment.jobs import cancel_job, schedule_job
+from kit.deployment.pagination import Journal
 from kit.deployment.queries import Query
 from kit.deployment.transaction import Transaction
 from kit.errors import DatabaseError
@@ -77,15 +78,19 @@ class Execution:
         self._registry = registry
         self._identity = identity
 
-    def run(self, function: Function, args: JsonValue) -> str:
+    def run(
+        self, function: Function, args: JsonValue, journal: Journal | None = None
+    ) -> str:
         """Run `function`; returns its result as Convex JSON text.
 
-        Raises FunctionFailed, or what must not be taken for its failure: DatabaseError,
-        FunctionTimedOut, KeyboardInterrupt.
+        `journal`: of its paginated query, if it has one. Raises FunctionFailed, or what
+        must not be taken for its failure: DatabaseError, FunctionTimedOut,
+        KeyboardInterrupt.
         """
         table_of = self.transaction.table_of_id
         values = check_args(function, args, table_of)
-        ctx = QueryCtx(self) if function.kind == "query" else MutationCtx(self)
+        make = QueryCtx if function.kind == "query" else MutationCtx
+        ctx = make(self, journal or Journal())
         try:
             result = _drive(function.handler(ctx, values))
             _check_is_result(result)

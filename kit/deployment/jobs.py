@@ -16,8 +16,8 @@ from typing import Any, Literal, TypeAlias
 
 from kit.deployment.failures import UsageError
 from kit.deployment.functions import FunctionRegistry
+from kit.deployment.index_ranges import IndexRange
 from kit.deployment.paths import FunctionPath, parse_path
-from kit.deployment.queries import IndexRange
 from kit.deployment.tables import SCHEDULED_FUNCTIONS
 from kit.deployment.transaction import Transaction
 
@@ -155,8 +155,6 @@ def _target(registry: FunctionRegistry, path: str) -> FunctionPath:
 
 
 def _check_due(due_ms: float, now_ms: float) -> None:
-    if isinstance(due_ms, bool) or not isinstance(due_ms, int | float):
-        raise UsageError("The invoke time must be a timestamp in ms since the epoch")
     if not math.isfinite(due_ms) or due_ms < 0:
         raise UsageError(f"{due_ms} is not a time at which a function can be run")
     if abs(due_ms - now_ms) > YEARS_AHEAD * MS_PER_YEAR:

@@ -1,181 +1,40 @@
 """`ctx.db.query("messages").with_index(...).order("desc").take(10)`.
 
-Builds a range of one index, step by step, and reads it through a transaction. Which
-intervals count as read is up to the transaction. Error texts are those of Convex's
-`common/src/query.rs`.
+Says step by step what is to be read, and reads it through a transaction. Which
+intervals count as read is up to the transaction. Unlike in JavaScript, a step leaves
+the query before it usable. Error texts are those of Convex's `server/impl/query_impl`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, NoReturn, TypeAlias, get_args
 
+from kit.deployment.cursors import fingerprint_of
 from kit.deployment.failures import UsageError
-from kit.deployment.ids import decode_id
-from kit.deployment.index_keys import (
-    UNSET,
-    Interval,
-    Unset,
-    encode_value,
-    past,
-    starting_with,
+from kit.deployment.filters import (
+    Expression,
+    FilterBuilder,
+    Operand,
+    as_expression,
+    keeps,
 )
-from kit.deployment.tables import BUILT_IN_INDEXES, BY_CREATION_TIME, BY_ID, Index
+from kit.deployment.index_keys import Interval, after
+from kit.deployment.index_ranges import IndexRange
+from kit.deployment.not_offered import not_offered
+from kit.deployment.pagination import Journal, PageOptions, Source, read_page
+from kit.deployment.tables import BUILT_IN_INDEXES, BY_CREATION_TIME, Index
 from kit.deployment.transaction import Transaction
-from kit.values import InvalidValue, Value, from_json, to_json
-from kit.values.render import debug, quote
 
-__all__ = ["IndexRange", "Query"]
+__all__ = ["Query"]
 
 Order: TypeAlias = Literal["asc", "desc"]
 Document: TypeAlias = dict[str, Any]
 
-_SEE = "For more information see https://docs.convex.dev/using/indexes."
-
-
-@dataclass(frozen=True)
-class _Bound:
-    field: str
-    operator: Literal["==", ">", ">=", "<", "<="]
-    value: Value | Unset
-
-    def __str__(self) -> str:
-        value = "undefined" if self.value is UNSET else debug(self.value)
-        return f"{quote(self.field)} {self.operator} {value}"
-
-
-@dataclass
-class IndexRange:
-    """The range of an index: `q.eq("a", 1).gt("b", 2)`.
-
-    Any number of `eq` on the first fields of the index, then one lower and one upper
-    bound on the next. Bounds compare across types: below 5.0 there are also undefined,
-    null and every int64.
-    """
-
-    equal: dict[str, _Bound] = field(default_factory=dict)
-    lower: _Bound | None = None
-    upper: _Bound | None = None
-
-    def eq(self, field: str, value: Value | Unset) -> IndexRange:
-        """`field` is exactly `value`; UNSET matches documents without the field."""
-        bound = _Bound(field, "==", _normal(value))
-        if field in self.equal:
-            raise _already_defined("equality", bound)
-        if field in (limit.field for limit in (self.lower, self.upper) if limit):
-            raise _already_defined("inequality", bound)
-        self.equal[field] = bound
-        return self
-
-    def gt(self, field: str, value: Value) -> IndexRange:
-        """`field` comes after `value`."""
-        return self._set_lower(_Bound(field, ">", _normal(value)))
-
-    def gte(self, field: str, value: Value) -> IndexRange:
-        """`field` is `value` or comes after it."""
-        return self._set_lower(_Bound(field, ">=", _normal(value)))
-
-    def lt(self, field: str, value: Value) -> IndexRange:
-        """`field` comes before `value`."""
-        return self._set_upper(_Bound(field, "<", _normal(value)))
-
-    def lte(self, field: str, value: Value) -> IndexRange:
-        """`field` is `value` or comes before it."""
-        return self._set_upper(_Bound(field, "<=", _normal(value)))
-
-    def _set_lower(self, bound: _Bound) -> IndexRange:
-        if self.lower is not None:
-            raise _already_defined("lower", bound)
-        self.lower = bound
-        return self
-
-    def _set_upper(self, bound: _Bound) -> IndexRange:
-        if self.upper is not None:
-            raise _already_defined("upper", bound)
-        self.upper = bound
-        return self
-
-    def interval(self, index: Index, name: str) -> Interval:
-        """The keys of `index` in this range; `name` is for errors: `table.index`.
-
-        Raises UsageError when the range does not fit the index.
-        """
-        self._check_fields(index, name)
-        prefix = b"".join(
-            _encode(index, self.equal[field])
-            for field in index.range_fields[: len(self.equal)]
-        )
-        low, high = starting_with(prefix)
-        if self.lower is not None:
-            low = prefix + _encode(index, self.lower)
-            if self.lower.operator == ">":
-                low = past(low)
-        if self.upper is not None:
-            high = prefix + _encode(index, self.upper)
-            if self.upper.operator == "<=":
-                high = past(high)
-        return low, max(low, high)
-
-    def _check_fields(self, index: Index, name: str) -> None:
-        limits = dict.fromkeys(
-            limit.field for limit in (self.lower, self.upper) if limit
-        )
-        fields = index.range_fields
-        for used in (*self.equal, *limits):
-            if used not in fields:
-                raise UsageError(
-                    f"The index range included a comparison with {quote(used)}, but "
-                    f"{name} with fields {_list(fields)} doesn't index this field. "
-                    f"{_SEE}"
-                )
-        if len(limits) > 1:
-            first, second = map(quote, limits)
-            raise UsageError(
-                "Upper and lower bounds in `range` can only be applied to a single "
-                f"index field. This query against index {name} attempted to set a "
-                f"range bound on both {first} and {second}. Consider using `filter` "
-                "instead. See https://docs.convex.dev/using/indexes for more info."
-            )
-        query_fields = [*sorted(self.equal, key=fields.index), *limits]
-        for expected, used in zip(fields, query_fields, strict=False):
-            if used != expected:
-                raise UsageError(
-                    f"Tried to query index {name} but the query didn't use the index "
-                    f"fields in order.\nIndex fields: {_list(fields)}\n"
-                    f"Query fields: {_list(query_fields)}\n"
-                    f"First incorrect field: {quote(used)}\n{_SEE}"
-                )
-
-
-def _already_defined(kind: str, bound: _Bound) -> UsageError:
-    return UsageError(
-        f"Already defined {kind} bound in index range. Can't add {bound}."
-    )
-
-
-def _normal(value: Value | Unset) -> Value | Unset:
-    """`value` as it would be in a document."""
-    if value is UNSET:
-        return UNSET
-    try:
-        return from_json(to_json(value))
-    except InvalidValue as error:
-        raise UsageError(f"Invalid bound in index range: {error}") from None
-
-
-def _encode(index: Index, bound: _Bound) -> bytes:
-    if index.name != BY_ID:
-        return encode_value(bound.value)
-    # Ids sort as their bytes, whatever the table.
-    try:
-        return decode_id(bound.value)[1]
-    except (ValueError, TypeError, AttributeError) as error:
-        raise UsageError(f"Invalid `_id` in index range: {error}") from None
-
-
-def _list(fields: tuple[str, ...] | list[str]) -> str:
-    return f"[{', '.join(map(quote, fields))}]"
+MAX_OPERATORS = 256
+NOTHING: Interval = (b"", b"")
 
 
 @dataclass(frozen=True)
@@ -188,16 +47,21 @@ class Query:
 
     transaction: Transaction
     table_name: str
-    index_name: str | None = None
-    range: IndexRange = field(default_factory=IndexRange)
+    journal: Journal = field(default_factory=Journal)
+    index_name: str = BY_CREATION_TIME
+    range: IndexRange | None = None
+    """None until `with_index`."""
     direction: Order | None = None
+    conditions: tuple[Expression, ...] = ()
 
     def with_index(
         self, name: str, range: Callable[[IndexRange], IndexRange] | None = None
     ) -> Query:
         """Read the index `name`, all of it or a range: `lambda q: q.eq("a", 1)`."""
-        if self.index_name is not None or self.direction is not None:
-            raise UsageError("`with_index` must come once, and before `order`")
+        if self.range is not None or self.direction is not None or self.conditions:
+            raise UsageError(
+                "`with_index` must come once, and before `order` and `filter`"
+            )
         chosen = IndexRange() if range is None else range(IndexRange())
         if not isinstance(chosen, IndexRange):
             raise UsageError(
@@ -206,6 +70,10 @@ class Query:
             )
         return replace(self, index_name=name, range=chosen)
 
+    def with_search_index(self, name: str, search: Any = None) -> NoReturn:
+        """Not offered here."""
+        not_offered("Full text search (`withSearchIndex`)")
+
     def order(self, order: Order) -> Query:
         """`asc`, as without it, or `desc`: the whole index in reverse."""
         if self.direction is not None:
@@ -213,6 +81,19 @@ class Query:
         if order not in get_args(Order):
             raise UsageError(f"The order of a query is 'asc' or 'desc', not {order!r}")
         return replace(self, direction=order)
+
+    def filter(self, predicate: Callable[[FilterBuilder], Operand]) -> Query:
+        """Only documents for which `lambda q: q.eq(q.field("a"), 1)` is true.
+
+        What is left out has been read nevertheless, and counts as that: prefer the
+        range of an index.
+        """
+        if len(self.conditions) >= MAX_OPERATORS:
+            raise UsageError(
+                f"Can't construct query with more than {MAX_OPERATORS} operators"
+            )
+        condition = as_expression(predicate(FilterBuilder()))
+        return replace(self, conditions=(*self.conditions, condition))
 
     async def collect(self) -> list[Document]:
         """All documents in the range."""
@@ -240,18 +121,90 @@ class Query:
             )
         return found[0] if found else None
 
+    async def paginate(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """One page: `{page, isDone, continueCursor, splitCursor, pageStatus}`.
+
+        `options`: `{numItems, cursor}`, with `cursor` None for the first page and the
+        `continueCursor` of a page for the next; also `endCursor`, `maximumRowsRead`,
+        `maximumBytesRead`. Once in a function. The page of a query that a client
+        follows keeps its end: it grows and shrinks with what is added and removed.
+        """
+        chosen = PageOptions.of(options)
+        return read_page(self.transaction, self._source(), chosen, self.journal)
+
+    def __aiter__(self) -> AsyncIterator[Document]:
+        """`async for document in query`: reads no further than the loop goes."""
+        return _Iteration(self._source(), self.transaction)
+
     def _read(self, limit: int | None) -> list[Document]:
-        index_name = self.index_name or BY_CREATION_TIME
-        full_name = f"{self.table_name}.{index_name}"
-        table = self.transaction.table(self.table_name)
-        if table is None and index_name in BUILT_IN_INDEXES:
+        index = self._index()
+        if index is None:
             return []
-        if table is None or index_name not in table.indexes:
-            raise UsageError(f"Index {full_name} not found.")
-        index = table.indexes[index_name]
         return self.transaction.scan(
             index,
-            self.range.interval(index, full_name),
+            self._interval(index),
             descending=self.direction == "desc",
             limit=limit,
+            keep=self._keeps if self.conditions else None,
         )
+
+    def _index(self) -> Index | None:
+        """The index to read; None when there is no such table."""
+        table = self.transaction.table(self.table_name)
+        if table is None and self.index_name in BUILT_IN_INDEXES:
+            return None
+        if table is None or self.index_name not in table.indexes:
+            raise UsageError(f"Index {self._full_name} not found.")
+        return table.indexes[self.index_name]
+
+    def _interval(self, index: Index) -> Interval:
+        return (self.range or IndexRange()).interval(index, self._full_name)
+
+    @property
+    def _full_name(self) -> str:
+        return f"{self.table_name}.{self.index_name}"
+
+    def _keeps(self, document: Document) -> bool:
+        return all(keeps(condition, document) for condition in self.conditions)
+
+    def _source(self) -> Source:
+        index = self._index()
+        query = {
+            "table": self.table_name,
+            "index": self.index_name,
+            "fields": [] if index is None else index.fields,
+            "range": (self.range or IndexRange()).to_json(),
+            "order": self.direction or "asc",
+            "filters": [condition.to_json() for condition in self.conditions],
+        }
+        return Source(
+            fingerprint_of(query),
+            index,
+            NOTHING if index is None else self._interval(index),
+            self.direction == "desc",
+            self._keeps,
+        )
+
+
+class _Iteration:
+    """The documents of a query one by one; others may be written between them."""
+
+    def __init__(self, source: Source, transaction: Transaction) -> None:
+        self._source = source
+        self._transaction = transaction
+        self._left = source.interval
+
+    def __aiter__(self) -> AsyncIterator[Document]:
+        return self
+
+    async def __anext__(self) -> Document:
+        index, descending = self._source.index, self._source.descending
+        if index is not None:
+            walk = self._transaction.walk(index, self._left, descending=descending)
+            with closing(walk) as found:
+                for key, _, document in found:
+                    low, high = self._left
+                    self._left = (low, key) if descending else (after(key), high)
+                    if self._source.keep(document):
+                        return document
+        raise StopAsyncIteration

@@ -29,6 +29,7 @@ __all__ = [
     "Index",
     "Row",
     "Table",
+    "is_private",
     "is_system",
 ]
 
@@ -56,6 +57,11 @@ SYSTEM_TABLES = {
 def is_system(table_name: str) -> bool:
     """Whether the table belongs to the deployment itself."""
     return table_name.startswith("_")
+
+
+def is_private(table_name: str) -> bool:
+    """Whether it is a system table that functions do not get to see."""
+    return is_system(table_name) and table_name != SCHEDULED_FUNCTIONS
 
 
 @dataclass(frozen=True)

@@ -214,13 +214,16 @@ class Transaction:
             self._record(index.id, passed)
 
     def _find(self, text: str, method: str) -> _Stored | None:
+        if not isinstance(text, str):
+            raise UsageError(
+                f"Invalid argument `id` for `db.{method}`, expected string but got "
+                f"'{type(text).__name__}': {text!r}"
+            )
         try:
             number, internal_id = decode_id(text)
-        except (ValueError, TypeError, AttributeError) as error:
-            problem = error if isinstance(text, str) else f"not a string: {text!r}"
+        except ValueError as error:
             raise UsageError(
-                f"Invalid argument `id` for `db.{method}`: Unable to decode ID: "
-                f"{problem}"
+                f"Invalid argument `id` for `db.{method}`: Unable to decode ID: {error}"
             ) from None
         table = self._numbered(number)
         if table is None:
