@@ -19,6 +19,8 @@ In values, `"$name.field"` is a captured value, `{"$repeat": [text, n]}`, `{"$co
 […]}` and `{"$sum": […]}` are computed, `{"$time": ms}` is a time since the start,
 `{"$number": "NaN"}` what JSON cannot say. In what is expected, `{"$any": true}` and
 `{"$like": regex}` match, and fields that begin with `_` may be left out.
+
+`scenarios/surface/surface.json` holds the shapes of all functions and tables.
 """
 
 from __future__ import annotations
@@ -55,6 +57,31 @@ def functions(tmp_path: Path) -> Iterator[Functions]:
 @pytest.mark.parametrize("steps", _PLAYED)
 def test_scenario(functions: Functions, steps: list[Any]) -> None:
     Runner(functions).run(steps)
+
+
+def test_functions_and_tables_have_the_shapes_that_are_written_down(
+    functions: Functions,
+) -> None:
+    surface = json.loads((SCENARIOS / "surface" / "surface.json").read_text())
+    found = {
+        str(path): {
+            "kind": function.kind,
+            "internal": function.internal,
+            "args": str(function.args),
+            "returns": str(function.returns),
+        }
+        for path, function in functions.registry.functions.items()
+        if path.module != "test"
+    }
+    assert found == surface["functions"]
+    tables = {
+        name: {
+            "document": str(table.validator),
+            "indexes": {i.name: list(i.fields) for i in table.indexes.values()},
+        }
+        for name, table in functions.registry.schema.tables.items()
+    }
+    assert tables == surface["tables"]
 
 
 class Runner:
