@@ -72,7 +72,7 @@ def _watch_stdin(loop: asyncio.AbstractEventLoop, stopping: asyncio.Event) -> No
     """Set `stopping` at the end of stdin, which comes when the parent has gone."""
 
     def wait_for_end() -> None:
-        # Not sys.stdin: its lock, held by this thread, would abort the interpreter's end.
+        # Not sys.stdin: its lock, held here, would abort the interpreter's end.
         while os.read(0, 4096):
             pass
         with contextlib.suppress(RuntimeError):  # the loop has closed by itself

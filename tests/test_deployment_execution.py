@@ -254,10 +254,8 @@ def test_ctx_cannot_be_used_after_the_function(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="no interval timers")
 # It may be stopped between making a coroutine and awaiting it.
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
-# Or inside a garbage collector's callback of a test tool, which swallows it.
-@pytest.mark.filterwarnings(
-    "ignore:Exception ignored in.*gc_callback:pytest.PytestUnraisableExceptionWarning"
-)
+# Or inside a callback that swallows it, such as the garbage collector's.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_runaway_function_is_stopped_and_undone(tmp_path: Path) -> None:
     @f.mutation()
     async def run_away(ctx: Ctx, args: Args) -> None:

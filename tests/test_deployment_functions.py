@@ -1,6 +1,5 @@
 import asyncio
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +17,6 @@ HEAD = """
 from kit.deployment.functions import *
 from kit.values import v
 """
-
-
-@pytest.fixture(autouse=True)
-def clean_imports() -> Iterator[None]:
-    """Leave no module or path of a test's folder behind."""
-    modules, path = set(sys.modules), list(sys.path)
-    yield
-    for name in set(sys.modules) - modules:
-        del sys.modules[name]
-    sys.path[:] = path
 
 
 def folder_of(folder: Path, **files: str) -> Path:
