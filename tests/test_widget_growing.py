@@ -1,6 +1,7 @@
 """Growing text: what is shown in the end, what is sent, and what each update costs."""
 
 import random
+import textwrap
 
 import pytest
 from hypothesis import example, given, settings
@@ -154,9 +155,8 @@ def words(count: int) -> str:
 
 def long_texts(size: int) -> dict[str, str]:
     """Replies of about `size` characters that could make an update expensive."""
-    prose = words(size // 7)[:size]
-    lines = [prose[start : start + 80] for start in range(0, size, 80)]
-    long_lines = [prose[start : start + 3000] for start in range(0, size, 3000)]
+    prose = words(size // 8)
+    lines, long_lines = textwrap.wrap(prose, 80), textwrap.wrap(prose, 3000)
     return {
         "paragraphs": "\n\n".join(
             "\n".join(lines[n : n + 8]) for n in range(0, len(lines), 8)

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from kit.parts import ToolCallPart, ToolResultPart
+from kit.parts import TextPart, ToolCallPart, ToolResultPart
+from kit.widget.patches import Put
 from kit.widget.shown import SHOWN_LIMIT, ShownPart
 
 
@@ -84,3 +85,12 @@ def test_showing_the_same_again_changes_nothing() -> None:
     each.patches()
     assert each.show(call('{"a": 1}'), final=False) == (False, False)
     assert each.patches() == []
+
+
+def test_half_a_character_is_replaced() -> None:
+    """UTF-8 cannot carry it, so that nothing after it would be shown."""
+    each = ShownPart("text", is_markdown=True, clock=None)
+    each.append("a \ud83d b")
+    assert each.patches()[0] == Put(0, "<p>a \ufffd b</p>\n")
+    text: TextPart = {"id": "t", "type": "text", "text": "a \ud83d b", "state": "done"}
+    assert each.show(text, final=False) == (False, False)

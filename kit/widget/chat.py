@@ -39,7 +39,6 @@ from typing import Any, assert_never
 import anywidget
 import traitlets
 from IPython.core.getipython import get_ipython
-from IPython.display import DisplayHandle, display
 
 from kit.app.hooks import (
     ChatSource,
@@ -51,8 +50,9 @@ from kit.app.hooks import (
 )
 from kit.client.background import spawn
 from kit.errors import KitError
-from kit.widget.kernel import CellWatch, apart, start_heartbeat
+from kit.widget.kernel import apart, start_heartbeat
 from kit.widget.outlet import ANSWER_INTERVAL, FLUSH_INTERVAL, Outlet, Timer
+from kit.widget.outputs import Bundle, Outputs
 from kit.widget.static import to_html, to_text
 from kit.widget.status import Status, Turn
 from kit.widget.transcript import Op, Transcript
@@ -112,10 +112,9 @@ class ChatView(anywidget.AnyWidget):
         self._notice = ""
         self._told: dict[str, Any] = {}  # the status that the views know
         self._published = 0  # number of the last message when all was published
-        self._cells = CellWatch(get_ipython(), self._publish_again)
-        self._was_missed = False  # what was published between two cells
-        self._handles: list[DisplayHandle] = []
-        self._displayed: dict[str, Any] = {}  # what they hold
+        self._outputs = Outputs(
+            get_ipython(), self._repr_mimebundle_, on_missed=self._send_snapshot
+        )
         self._requests: set[asyncio.Task[None]] = set()
         self._transcript.show_messages(source.messages)
         self._read_live()
@@ -174,11 +173,11 @@ class ChatView(anywidget.AnyWidget):
         if not self._closed:
             self._closed = True
             self._stop_observing()
-            self._cells.close()
             self._answer_timer.cancel()
             self._flush_timer.cancel()
             self.live = False  # from now on outputs hold the static face only
-            self._refresh_outputs()
+            self._outputs.refresh()
+            self._outputs.close()
             super().close()
             # ipywidgets takes the method away when the comm is closed.
             self.__dict__.pop("_repr_mimebundle_", None)
@@ -191,7 +190,7 @@ class ChatView(anywidget.AnyWidget):
         if self.live:
             super().open()
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _repr_mimebundle_(self, **kwargs: Any) -> Bundle:
         data: dict[str, Any] = {}
         metadata: dict[str, Any] = {}
         if self.live:
@@ -204,23 +203,8 @@ class ChatView(anywidget.AnyWidget):
         """Display, and remember where: an output can be refreshed only by its id."""
         if get_ipython() is None:
             sys.stdout.write(self.as_text() + "\n")
-            return
-        data, metadata = self._repr_mimebundle_()
-        self._refresh_outputs()  # so that all of them hold the same
-        self._displayed = data
-        handle = display(data, metadata=metadata, raw=True, display_id=True)
-        if handle is not None:
-            self._handles.append(handle)
-
-    def _refresh_outputs(self) -> None:
-        """Bring the static face up to date. A front end makes its views anew for it."""
-        if not self._handles:
-            return
-        data, metadata = self._repr_mimebundle_()
-        if data != self._displayed or self._was_missed:
-            self._displayed = data
-            for handle in self._handles:
-                handle.update(data, metadata=metadata, raw=True)
+        else:
+            self._outputs.add()
 
     # --- from the source ------------------------------------------------------------
 
@@ -276,15 +260,7 @@ class ChatView(anywidget.AnyWidget):
         if not self._status.active and self._published != self._outlet.seq:
             self._outlet.send_snapshot()
             self._published = self._outlet.seq
-            self._refresh_outputs()
-            self._was_missed = not self._cells.is_running
-
-    def _publish_again(self) -> None:
-        """A cell starts: publish in it what was published while none was running."""
-        if self._was_missed and not self._status.active:
-            self._send_snapshot()
-            self._refresh_outputs()
-            self._was_missed = False
+            self._outputs.refresh()
 
     def _drain(self) -> None:
         self._status = self._read_status()

@@ -27,9 +27,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from markdown_it.token import Token
-
 from kit.widget.fences import OPENING_FENCE, OpenFence, is_closed_fence
+from kit.widget.items import Items, is_loose, loosened
 from kit.widget.markdown import (
     CODE_DEPTH,
     Block,
@@ -211,7 +210,7 @@ class GrowingMarkdown:
     def _freeze(self, block: Block, text: str, patches: list[Patch]) -> str:
         """Freeze items of `block`, the only one of `text`; the lines that stay open."""
         prefix = self._prefix()
-        items = _Items.of(block)
+        items = Items.of(block)
         if items is None or not items.count:
             return text.removeprefix(prefix)
         number = len(self._closed)
@@ -225,12 +224,12 @@ class GrowingMarkdown:
             self._update((number, 0, 0), items.head + rendered + items.foot, patches)
         else:
             prefix_lines = items.prefix_lines
-            rendered = render_tokens(_loosened(items.frozen, container.loose))
+            rendered = render_tokens(loosened(items.frozen, container.loose))
             self._update((number, container.depth, container.count), rendered, patches)
         container.source.append(_lines(text, prefix_lines, items.open_line))
         container.frozen.append(rendered)
         container.count += items.count
-        container.loose = container.loose or _is_loose(items.frozen)
+        container.loose = container.loose or is_loose(items.frozen)
         for key in [key for key in self._regions if key[0] == number]:
             del self._regions[key]
         self._regions[number, container.depth, container.count] = ""
@@ -246,9 +245,9 @@ class GrowingMarkdown:
         blocks = parse_blocks(self._prefix() + source)
         wanted: dict[Key, str] = {}
         if container is not None:
-            items = _Items.of(blocks.pop(0))
+            items = Items.of(blocks.pop(0))
             tokens = [*items.frozen, *items.open] if items is not None else []
-            tokens = _loosened(tokens, container.loose)
+            tokens = loosened(tokens, container.loose)
             key = (number, container.depth, container.count)
             wanted[key] = render_tokens(tokens, is_open=True)
             number += 1
@@ -368,91 +367,7 @@ class GrowingMarkdown:
         return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
-# --- tokens -------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Items:
-    """The items of a list or the rows of a table, as its tokens have them."""
-
-    head: str
-    foot: str
-    depth: int
-    frozen: list[Token]  # of the items that are complete
-    open: list[Token]  # of the last item of a list
-    count: int  # how many are complete
-    prefix_lines: int  # lines that come before the first item and belong to all
-    open_line: int  # the line of the block where its last item or next row starts
-
-    @classmethod
-    def of(cls, block: Block) -> _Items | None:
-        """None for a block that is neither a list nor a table with rows."""
-        match block.kind:
-            case "bullet_list_open" | "ordered_list_open":
-                return cls._of_list(block)
-            case "table_open":
-                return cls._of_table(block)
-            case _:
-                return None
-
-    @classmethod
-    def _of_list(cls, block: Block) -> _Items:
-        tokens = block.tokens
-        starts = [
-            index
-            for index, token in enumerate(tokens)
-            if token.level == 1 and token.type == "list_item_open"
-        ]
-        last = starts[-1]
-        lines = tokens[last].map
-        assert lines is not None
-        return cls(
-            head=render_tokens(tokens[:1]),
-            foot=render_tokens(tokens[-1:]),
-            depth=1,
-            frozen=tokens[1:last],
-            open=tokens[last:-1],
-            count=len(starts) - 1,
-            prefix_lines=0,
-            open_line=lines[0] - block.first,
-        )
-
-    @classmethod
-    def _of_table(cls, block: Block) -> _Items | None:
-        tokens = block.tokens
-        types = [token.type for token in tokens]
-        if "tbody_open" not in types:
-            return None
-        start, end = types.index("tbody_open") + 1, types.index("tbody_close")
-        rows = tokens[start:end]
-        return cls(
-            head=render_tokens(tokens[:start]),
-            foot=render_tokens(tokens[end:]),
-            depth=3,
-            frozen=rows,
-            open=[],
-            count=sum(token.type == "tr_open" for token in rows),
-            prefix_lines=2,
-            open_line=block.end - block.first,
-        )
-
-
-def _is_loose(tokens: Iterable[Token]) -> bool:
-    """Whether the items have paragraphs, as those of a loose list do."""
-    return any(_is_item_paragraph(token) and not token.hidden for token in tokens)
-
-
-def _loosened(tokens: list[Token], loose: bool) -> list[Token]:
-    """`tokens` of items, with their paragraphs shown if the list is `loose`."""
-    if loose:
-        for token in tokens:
-            if _is_item_paragraph(token):
-                token.hidden = False
-    return tokens
-
-
-def _is_item_paragraph(token: Token) -> bool:
-    return token.level == 2 and token.type in ("paragraph_open", "paragraph_close")
+# --- blocks and lines -------------------------------------------------------------
 
 
 def _is_closed(block: Block, text: str) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from collections.abc import Callable
 from typing import Any, Literal, assert_never
 
@@ -65,6 +66,7 @@ class ShownPart:
         return self._pieces[0] if self._pieces else ""
 
     def append(self, text: str) -> None:
+        text = _encodable(text)
         self._pieces.append(text)
         self._waiting.append(text)
 
@@ -76,7 +78,7 @@ class ShownPart:
         `final`: nothing will be added to its message. `result` is that of a tool call.
         """
         described = self._describe(part, final, result)
-        cleared = self._replace(text_of(part))
+        cleared = self._replace(_encodable(text_of(part)))
         if final or _is_complete(part):
             self._finish()
         return described, cleared
@@ -181,6 +183,14 @@ def text_of(part: Part) -> str:
             return ""
         case _:
             assert_never(part["type"])
+
+
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+def _encodable(text: str) -> str:
+    """Half a character, as broken JSON may hold, cannot be sent to a browser."""
+    return _SURROGATES.sub("\ufffd", text)
 
 
 def _is_complete(part: Part) -> bool:
