@@ -1,7 +1,8 @@
 """The official JavaScript clients against the embedded deployment, under vitest.
 
 The tests are in `tests/npm`: what clients do there is what an application's front end
-does. Each of its files is one test here.
+does. So are those of the hooks in `kit/templates`, which are laid out as a user copies
+them, beside the functions in TypeScript. Each test file there is one test here.
 """
 
 import sys
@@ -11,14 +12,16 @@ import pytest
 from node import VitestFile, install, require_node, run, run_vitest, vitest_files
 
 PROJECT = Path(__file__).parent / "npm"
+FUNCTIONS = Path(__file__).parent.parent / "kit" / "convex"
 
 pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")
 def project() -> Path:
-    """The project with its packages installed."""
+    """The project, with its packages and those that the functions' types name."""
     require_node()
+    install(FUNCTIONS)
     install(PROJECT)
     return PROJECT
 
@@ -30,7 +33,7 @@ def results(project: Path) -> dict[str, VitestFile]:
 
 
 def test_the_types_are_right(project: Path) -> None:
-    run(project, "tsc", "--noEmit")
+    run(project, "npm", "run", "typecheck")
 
 
 @pytest.mark.parametrize("name", vitest_files(PROJECT))

@@ -46,24 +46,24 @@ export const FUNCTIONS = join(import.meta.dirname, "../../functions");
 /**
  * A deployment for all tests of the file that calls this.
  *
- * `functions` is the folder that it serves; undefined serves the kit's own.
+ * `functions` is the folder that it serves; null serves the kit's own.
  */
 export function useDeployment(
-  functions: string | undefined = FUNCTIONS,
+  functions: string | null = FUNCTIONS,
   env: () => Record<string, string> = () => ({}),
 ): { readonly url: string; readonly process: KitProcess } {
-  let folder: string;
+  let folder: string | undefined;
   let server: KitProcess;
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), "kit-npm-"));
     const options = ["--data", join(folder, "data")];
-    if (functions !== undefined) options.push("--functions", functions);
+    if (functions !== null) options.push("--functions", functions);
     server = new KitProcess("kit.deployment", options, env());
     await server.start();
   });
   afterAll(async () => {
     await server?.stop();
-    await rm(folder, { recursive: true });
+    if (folder !== undefined) await rm(folder, { recursive: true });
   });
   return {
     get url() {
