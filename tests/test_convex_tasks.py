@@ -63,3 +63,42 @@ def test_wrong_types_are_refused_before_anything_runs(functions: Functions) -> N
     with pytest.raises(Failed, match="ArgumentValidationError"):
         functions.call("tasks:create", title=5)
     assert functions.rows("tasks") == []
+
+
+def test_a_long_conversation_is_removed_in_transactions_of_bounded_size(
+    functions: Functions,
+) -> None:
+    task_id = functions.call("tasks:create", title="long")
+    for _ in range(3):
+        begun = functions.call(
+            "streaming:begin", taskId=task_id, prompt="Hi", model="m", leaseMs=15_000
+        )
+        stream = {"streamId": begun["streamId"], "epoch": 1}
+        chunk = {"type": "text-delta", "id": "text-0", "delta": "a" * 200_000}
+        for seq in range(20):
+            functions.call("streaming:append", **stream, seq=seq, chunks=[chunk])
+        functions.call("streaming:finalize", **stream, outcome="complete")
+    functions.writes.clear()
+    functions.call("tasks:remove", taskId=task_id)
+    assert functions.call("tasks:get", taskId=task_id) is None
+    functions.advance(0)
+    # Deltas of 4 MB, then as much in parts, three times over: 4 MiB at a time.
+    assert len(functions.writes) >= 6
+    for table in ("chatMessages", "messageParts", "streams", "streamDeltas"):
+        assert functions.rows(table) == []
+
+
+def test_removal_leaves_no_viewer_behind(functions: Functions) -> None:
+    task_id = functions.call("tasks:create", title="short")
+    begun = functions.call(
+        "streaming:begin", taskId=task_id, prompt="Hi", model="m", leaseMs=15_000
+    )
+    functions.call(
+        "streaming:finalize", streamId=begun["streamId"], epoch=1, outcome="complete"
+    )
+    viewed = functions.read_set("messages:byTask", taskId=task_id)
+    functions.writes.clear()
+    functions.call("tasks:remove", taskId=task_id)
+    (written,) = functions.writes
+    assert viewed.overlaps(written)
+    assert functions.call("messages:byTask", taskId=task_id) == []

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from kit.convex._errors import refusal, whole_number
+from kit.convex._removal import refuse_while_streaming, remove_content
 from kit.convex.schema import task_fields
-from kit.deployment.functions import mutation, query
+from kit.deployment.functions import internal_mutation, mutation, query
 from kit.values import v
 
 MAX_LISTED = 200
@@ -34,3 +35,24 @@ async def list(ctx: Any, args: dict[str, Any]) -> Any:
     """The newest `limit` (50) tasks, newest first."""
     limit = whole_number(args.get("limit", 50), "limit", 1, MAX_LISTED)
     return await ctx.db.query("tasks").order("desc").take(limit)
+
+
+@mutation(args={"taskId": v.id("tasks")}, returns=v.null())
+async def remove(ctx: Any, args: dict[str, Any]) -> Any:
+    """Delete a task and all that was said in it.
+
+    The task is gone at once, and so is a short conversation; the rest of a long one
+    follows within moments. Refused while a reply is being written (`StreamActive`).
+    """
+    task_id = args["taskId"]
+    if await ctx.db.get(task_id) is None:
+        raise refusal("NotFound", f"There is no task {task_id}.", taskId=task_id)
+    await refuse_while_streaming(ctx, task_id)
+    await ctx.db.delete(task_id)
+    await remove_content(ctx, task_id)
+
+
+@internal_mutation(args={"taskId": v.id("tasks")}, returns=v.null())
+async def removeContent(ctx: Any, args: dict[str, Any]) -> Any:
+    """Go on deleting what belonged to a task that is gone."""
+    await remove_content(ctx, args["taskId"])

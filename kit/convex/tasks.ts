@@ -1,7 +1,11 @@
 /** Tasks: one conversation each, with the status of its latest reply. */
 import { v } from "convex/values";
-import { mutation, query } from "./_generated/server";
+import { internalMutation, mutation, query } from "./_generated/server";
 import { refusal, wholeNumber } from "./lib/errors";
+import {
+  refuseWhileStreaming,
+  removeContent as removeContentOf,
+} from "./lib/removal";
 import { taskFields } from "./schema";
 
 const MAX_LISTED = 200;
@@ -39,5 +43,35 @@ export const list = query({
   handler: async (ctx, args) => {
     const limit = wholeNumber(args.limit ?? 50, "limit", 1, MAX_LISTED);
     return await ctx.db.query("tasks").order("desc").take(limit);
+  },
+});
+
+/**
+ * Delete a task and all that was said in it.
+ *
+ * The task is gone at once, and so is a short conversation; the rest of a long one
+ * follows within moments. Refused while a reply is being written (`StreamActive`).
+ */
+export const remove = mutation({
+  args: { taskId: v.id("tasks") },
+  returns: v.null(),
+  handler: async (ctx, { taskId }) => {
+    if ((await ctx.db.get("tasks", taskId)) === null) {
+      throw refusal("NotFound", `There is no task ${taskId}.`, { taskId });
+    }
+    await refuseWhileStreaming(ctx, taskId);
+    await ctx.db.delete("tasks", taskId);
+    await removeContentOf(ctx, taskId);
+    return null;
+  },
+});
+
+/** Go on deleting what belonged to a task that is gone. */
+export const removeContent = internalMutation({
+  args: { taskId: v.id("tasks") },
+  returns: v.null(),
+  handler: async (ctx, { taskId }) => {
+    await removeContentOf(ctx, taskId);
+    return null;
   },
 });
