@@ -17,7 +17,7 @@ from __future__ import annotations
 import base64
 import binascii
 import uuid
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
@@ -150,6 +150,15 @@ class Authenticate(_Message, frozen=True):
     base_version: U32
     token_type: Literal["User", "Admin", "None"]
     value: str | None = None
+    # An admin may act as a user with these attributes: what the JavaScript client calls
+    # it, and what the Rust one does.
+    impersonating: dict[str, Any] | None = None
+    acting_as: dict[str, Any] | None = msgspec.field(default=None, name="acting_as")
+
+    @property
+    def acting_user(self) -> dict[str, Any] | None:
+        """The attributes of the user that an admin acts as."""
+        return self.impersonating if self.acting_as is None else self.acting_as
 
     def __repr__(self) -> str:
         return (
@@ -281,7 +290,11 @@ class ActionResponse(_Message, frozen=True):
 
 
 class AuthError(_Message, frozen=True):
-    """An Authenticate was refused. The socket closes after it."""
+    """The client is not, or no longer, who it says it is. The socket closes after it.
+
+    `base_version` counts what was accepted before. `auth_update_attempted`: whether
+    this answers an Authenticate, rather than a token having ended since.
+    """
 
     error: str
     base_version: int

@@ -110,6 +110,17 @@ def test_authenticate_does_not_show_its_token() -> None:
     assert "s3cret" not in repr(message)
 
 
+@pytest.mark.parametrize("name", ["impersonating", "acting_as"])
+def test_an_admin_says_as_whom_it_acts(name: str) -> None:
+    message = parse(
+        '{"type":"Authenticate","baseVersion":0,"tokenType":"Admin","value":"k",'
+        f'"{name}":{{"issuer":"i","subject":"s3cret"}}}}'
+    )
+    assert isinstance(message, Authenticate)
+    assert message.acting_user == {"issuer": "i", "subject": "s3cret"}
+    assert "s3cret" not in repr(message)
+
+
 def test_authenticate_none_has_no_value() -> None:
     message = parse('{"type":"Authenticate","baseVersion":2,"tokenType":"None"}')
     assert message == Authenticate(2, "None")
