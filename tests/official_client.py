@@ -35,6 +35,15 @@ class OfficialClient:
     def action(self, path: str, args: dict[str, Any] | None = None) -> Any:
         return self._ask("action", path, args)
 
+    def set_auth(self, token: str) -> None:
+        self._ask("set_auth", token)
+
+    def clear_auth(self) -> None:
+        self._ask("clear_auth")
+
+    def set_admin_auth(self, key: str) -> None:
+        self._ask("set_admin_auth", key)
+
     def subscribe(
         self, path: str, args: dict[str, Any] | None = None
     ) -> "OfficialSubscription":

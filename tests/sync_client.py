@@ -20,6 +20,7 @@ class SyncClient:
         self.socket = socket
         self.session_id = str(uuid.uuid4())
         self._query_set = 0
+        self._identity = 0
 
     async def send(self, message: dict[str, Any] | str) -> None:
         text = message if isinstance(message, str) else json.dumps(message)
@@ -38,6 +39,19 @@ class SyncClient:
             }
         )
         self._query_set += 1
+
+    async def authenticate(self, token: str | None, **more: Any) -> None:
+        """Become a user, or nobody; `tokenType="Admin"` with the key: an admin."""
+        await self.send(
+            {
+                "type": "Authenticate",
+                "baseVersion": self._identity,
+                "tokenType": "None" if token is None else "User",
+                "value": token,
+                **more,
+            }
+        )
+        self._identity += 1
 
     async def subscribe(
         self, query_id: int, path: str, args: dict[str, Any] | None = None

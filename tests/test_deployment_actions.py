@@ -16,6 +16,7 @@ from kit.deployment.actions import TRANSIENT, ActionOutcome, Actions
 from kit.deployment.database import Database
 from kit.deployment.engine import Engine
 from kit.deployment.functions import FunctionRegistry
+from kit.deployment.identity import UserIdentity
 
 Running = Callable[..., AbstractAsyncContextManager[Actions]]
 
@@ -104,6 +105,14 @@ async def test_an_action_reads_and_writes_through_functions(
 
 async def test_an_action_calls_an_internal_action(actions: Actions) -> None:
     assert value(await actions.run("work:nested", {"value": 1.0})) == [1.0]
+
+
+async def test_who_calls_an_action_calls_what_it_calls(actions: Actions) -> None:
+    ann = UserIdentity.of({"subject": "ann"})
+    args = {"channel": "a"}
+    outcome = await actions.run("users:signByAction", args, identity=ann)
+    assert value(outcome) == ["ann"] * 4
+    assert value(await actions.run("users:signByAction", args)) == [None] * 4
 
 
 async def test_an_internal_action_is_not_for_clients(actions: Actions) -> None:

@@ -1,12 +1,15 @@
 """The HTTP calls: what is asked, what is answered, in which format."""
 
 import json
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import requests
 from deployment_fixture import DeploymentProcess, deployment_process
+
+from kit.protocol import encode_timestamp
 
 
 @pytest.fixture(scope="module")
@@ -116,10 +119,143 @@ def test_query_timestamp(deployment: DeploymentProcess, channel: str) -> None:
     assert deployment.timestamp() > before
 
 
+def test_a_query_as_of_a_timestamp(deployment: DeploymentProcess, channel: str) -> None:
+    """What the npm client's `consistentQuery` does."""
+    args = {"channel": channel}
+    deployment.value("mutation", "notes:add", note(channel, "one"))
+    ts = requests.post(f"{deployment.url}/api/query_ts", timeout=10).json()["ts"]
+    note_id = deployment.value("mutation", "notes:add", note(channel, "two"))
+    deployment.value("mutation", "notes:remove", {"id": note_id})
+    deployment.value("mutation", "notes:add", note(channel, "three"))
+
+    for path, value in (("notes:list", ["one"]), ("notes:count", 1.0)):
+        answer = call(deployment.url, path, args, kind="query_at_ts", ts=ts)
+        assert answer["value"] == value
+    assert deployment.value("query", "notes:list", args) == ["one", "three"]
+
+
+def test_a_query_as_of_a_timestamp_may_fail(
+    deployment: DeploymentProcess, channel: str
+) -> None:
+    url = deployment.url
+    ts = requests.post(f"{url}/api/query_ts", timeout=10).json()["ts"]
+    deployment.value("mutation", "notes:add", note(channel))
+    args = {"channel": channel}
+    failed = call(url, "notes:failing", args, kind="query_at_ts", ts=ts)
+    assert "the channel is empty" in failed["errorMessage"]
+    assert call(url, "notes:failing", args)["value"] == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("ts", "code"),
+    [
+        ("soon", "BadTimestamp"),
+        ("", "BadTimestamp"),
+        (encode_timestamp(2**62), "OutOfRetention"),
+    ],
+)
+def test_a_timestamp_that_cannot_be_had(url: str, ts: str, code: str) -> None:
+    body: Any = {"path": "notes:every_kind", "args": {}, "ts": ts}
+    answer = requests.post(f"{url}/api/query_at_ts", json=body, timeout=10)
+    assert (answer.status_code, answer.json()["code"]) == (400, code)
+
+
+def test_a_batch_of_queries(url: str, channel: str) -> None:
+    queries: list[Any] = [
+        {"path": "notes:echo", "args": [{"value": {"$integer": "BwAAAAAAAAA="}}]},
+        {
+            "path": "notes:echo",
+            "args": {"value": {"$integer": "BwAAAAAAAAA="}},
+            "format": "convex_encoded_json",
+        },
+        {"path": "notes:failing", "args": {"channel": channel}},
+        {"path": "notes:nothing", "args": {}},
+    ]
+    answer = requests.post(
+        f"{url}/api/query_batch", json={"queries": queries}, timeout=10
+    )
+    clean, encoded, failed, missing = answer.json()["results"]
+    assert clean == {"status": "success", "value": "7"}
+    assert encoded["value"] == {"$integer": "BwAAAAAAAAA="}
+    assert (failed["status"], missing["status"]) == ("error", "error")
+    assert failed["logLines"] == [f"[LOG] 'looking at' '{channel}'"]
+
+    queries.append({"path": "no such path!", "args": {}})
+    answer = requests.post(
+        f"{url}/api/query_batch", json={"queries": queries}, timeout=10
+    )
+    assert answer.json()["code"] == "BadConvexFunctionIdentifier"
+    answer = requests.post(f"{url}/api/query_batch", json={"queries": []}, timeout=10)
+    assert answer.json() == {"results": []}
+
+
+def test_a_batch_is_of_one_moment(deployment: DeploymentProcess, channel: str) -> None:
+    """Somebody writes all the time; between two queries there is time for it."""
+    queries: list[Any] = [{"path": "notes:count", "args": {"channel": channel}}] * 50
+    stopping = threading.Event()
+
+    def write() -> None:
+        with requests.Session() as session:
+            while not stopping.is_set():
+                body: Any = {"path": "notes:add", "args": note(channel)}
+                session.post(f"{deployment.url}/api/mutation", json=body, timeout=10)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        seen: set[float] = set()
+        while len(seen) < 5:
+            answer = requests.post(
+                f"{deployment.url}/api/query_batch",
+                json={"queries": queries},
+                timeout=10,
+            )
+            (count,) = {result["value"] for result in answer.json()["results"]}
+            seen.add(count)
+    finally:
+        stopping.set()
+        writer.join()
+
+
+def test_any_function_by_its_url(url: str, channel: str) -> None:
+    def run(path: str, args: Any, **more: Any) -> Any:
+        answer = requests.post(
+            f"{url}/api/run/{path}", json={"args": args, **more}, timeout=10
+        )
+        return answer.json()
+
+    assert run("notes/add", note(channel))["status"] == "success"
+    assert run("notes/list", {"channel": channel})["value"] == ["x"]
+    assert run("work/wait", {"seconds": 0})["value"] == 0.0
+    number = {"value": {"$integer": "BwAAAAAAAAA="}}
+    assert run("notes/echo", number)["value"] == "7"
+    encoded = run("notes/echo", number, format="convex_encoded_json")
+    assert encoded["value"] == {"$integer": "BwAAAAAAAAA="}
+
+    for path in ("notes/nothing", "nowhere/list", "some/dir/notes/list"):
+        assert "Could not find function for '" in run(path, {})["errorMessage"]
+    assert "Could not find public function" in run("notes/secret", {})["errorMessage"]
+    for path in ("notes", "", "notes/"):
+        assert run(path, {})["code"] == "MissingIdentifier"
+    assert run("notes/no-name", {})["code"] == "BadConvexFunctionIdentifier"
+
+
+def test_components_are_not_offered(url: str) -> None:
+    body: Any = {"path": "notes:every_kind", "args": {}, "componentPath": "other"}
+    answer = requests.post(f"{url}/api/query", json=body, timeout=10)
+    assert (answer.status_code, answer.json()["code"]) == (400, "ComponentNotFound")
+    body["componentPath"] = ""
+    assert requests.post(f"{url}/api/query", json=body, timeout=10).ok
+
+
 def test_small_pages(url: str) -> None:
     assert "running" in requests.get(url, timeout=10).text
-    assert requests.get(f"{url}/version", timeout=10).text[0].isdigit()
+    for path in ("version", "instance_version"):
+        assert requests.get(f"{url}/{path}", timeout=10).text[0].isdigit()
     assert requests.get(f"{url}/instance_name", timeout=10).text
+    assert requests.post(f"{url}/echo", data=b"\xffx", timeout=10).content == b"\xffx"
+    event = {"event": "LongWebsocketDisconnect"}
+    assert requests.post(f"{url}/api/debug_event", json=event, timeout=10).ok
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from deployment_fixture import FUNCTIONS, deployment_process
+from tokens import ISSUER, auth_config
 
 
 def run(*options: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -107,6 +108,29 @@ def test_functions_that_cannot_be_loaded_are_told(tmp_path: Path) -> None:
     text = refused("--data", str(data), "--functions", str(broken))
     assert "notes.py, line 1" in text
     assert not data.exists()
+
+
+def test_an_auth_configuration_that_cannot_be_used_is_told(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    options = ("--data", str(data), "--functions", str(FUNCTIONS), "--auth")
+    assert "cannot be read" in refused(*options, str(tmp_path / "auth.json"))
+    file = auth_config(tmp_path)
+    (tmp_path / "jwks.json").write_text('{"keys": []}')
+    assert f"The key set of {ISSUER} has no public key" in refused(*options, str(file))
+    assert not data.exists()
+
+
+def test_an_admin_key_that_cannot_serve_is_told_without_showing_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ("--data", str(tmp_path / "data"), "--functions", str(FUNCTIONS))
+    file = tmp_path / "key"
+    file.write_text("s3cret")
+    text = refused(*options, "--admin-key-file", str(file))
+    assert "shorter than 16 characters" in text
+    assert "s3cret" not in text
+    monkeypatch.setenv("KIT_ADMIN_KEY", "s3cret")
+    assert "shorter than 16 characters" in refused(*options)
 
 
 def test_the_kits_own_functions_and_a_folder_here_are_the_default(

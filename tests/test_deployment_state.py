@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 import msgspec
 import pytest
@@ -11,7 +12,6 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from kit.deployment.state import (
-    AuthRefused,
     OutOfStep,
     QueryError,
     QueryResult,
@@ -246,23 +246,27 @@ def test_removing_an_unknown_query_id_ends_the_session() -> None:
         SyncState().modify_query_set(change(0, Remove(3)))
 
 
-def test_being_nobody_advances_the_identity() -> None:
+@pytest.mark.parametrize("kind", ["None", "User", "Admin"])
+def test_being_somebody_else_advances_the_identity(kind: Any) -> None:
     state = subscribed(0)
-    state.authenticate(Authenticate(0, "None"))
+    state.authenticate(Authenticate(0, kind))
     assert state.due
+    assert state.identity_version == 1
     transition = state.transition({}, 10)
+    assert transition.start_version == StateVersion.at(1, 0, 10)
     assert transition.end_version == StateVersion.at(1, 1, 10)
     assert transition.modifications == []
 
 
-@pytest.mark.parametrize("kind", ["User", "Admin"])
-def test_being_somebody_is_refused_and_names_the_version_in_force(kind: str) -> None:
-    state = SyncState()
-    state.authenticate(Authenticate(0, "None"))
-    with pytest.raises(AuthRefused) as caught:
-        state.authenticate(Authenticate(1, kind, "s3cret"))  # type: ignore[arg-type]
-    assert caught.value.base_version == 1
-    assert "s3cret" not in str(caught.value)
+def test_several_identities_make_one_transition() -> None:
+    state = subscribed(0)
+    state.authenticate(Authenticate(0, "User"))
+    state.query_changed(0)
+    state.authenticate(Authenticate(1, "None"))
+    transition = state.transition({0: QueryResult("9.0")}, 10)
+    assert transition.end_version == StateVersion.at(1, 2, 10)
+    (change,) = transition.modifications
+    assert isinstance(change, QueryUpdated)
 
 
 def test_an_identity_version_out_of_step_ends_the_session() -> None:

@@ -1,4 +1,5 @@
-"""Results shared by all sessions: run once, stale by interval, dropped at last."""
+"""Results shared by all sessions, and by those of one user where a query asks who
+calls: run once, stale by interval, dropped at last."""
 
 from __future__ import annotations
 
@@ -9,13 +10,18 @@ from msgspec import Raw
 
 from kit.deployment.engine import QueryOutcome
 from kit.deployment.failures import FunctionFailure
+from kit.deployment.identity import NOBODY, Identity, UserIdentity
 from kit.deployment.index_keys import Interval
 from kit.deployment.read_sets import ReadSet
 from kit.deployment.state import QueryError, QueryResult
-from kit.deployment.subscriptions import SharedQuery, Subscriptions
+from kit.deployment.subscriptions import Subscription, Subscriptions
 from kit.values import JsonValue
 
 EMPTY = Raw(b"[{}]")
+
+ANN = Identity(UserIdentity.of({"subject": "ann"}))
+BOB = Identity(UserIdentity.of({"subject": "bob"}))
+ADMIN = Identity(is_admin=True)
 
 
 class Session:
@@ -33,16 +39,23 @@ class Queries:
 
     def __init__(self) -> None:
         self.runs: list[tuple[str, JsonValue]] = []
+        # As whom each of them.
+        self.identities: list[Identity] = []
         self.reads: dict[str, dict[int, list[Interval]]] = {}
+        # Paths that ask who calls.
+        self.personal: set[str] = set()
         self.failure: FunctionFailure | Exception | None = None
 
-    def __call__(self, path: str, args: JsonValue) -> QueryOutcome:
+    def __call__(self, path: str, args: JsonValue, identity: Identity) -> QueryOutcome:
         self.runs.append((path, args))
+        self.identities.append(identity)
         if isinstance(self.failure, Exception):
             raise self.failure
         read_set = ReadSet(self.reads.get(path, {}))
         value = None if self.failure else str(float(len(self.runs)))
-        return QueryOutcome(value, self.failure, ["[LOG] 'ran'"], read_set, 1)
+        return QueryOutcome(
+            value, self.failure, ["[LOG] 'ran'"], read_set, 1, path in self.personal
+        )
 
 
 @pytest.fixture
@@ -55,7 +68,7 @@ def subscriptions(queries: Queries) -> Subscriptions:
     return Subscriptions(queries)
 
 
-Follow = Callable[..., SharedQuery]
+Follow = Callable[..., Subscription]
 
 
 @pytest.fixture
@@ -63,9 +76,14 @@ def follow(subscriptions: Subscriptions) -> Follow:
     """Subscribe and run."""
 
     def follow(
-        path: str, args: Raw = EMPTY, *, by: Session | None = None, query_id: int = 0
-    ) -> SharedQuery:
-        query = subscriptions.subscribe(path, args, by or Session(), query_id)
+        path: str,
+        args: Raw = EMPTY,
+        *,
+        by: Session | None = None,
+        query_id: int = 0,
+        identity: Identity = NOBODY,
+    ) -> Subscription:
+        query = subscriptions.subscribe(path, args, by or Session(), query_id, identity)
         subscriptions.refresh(query)
         return query
 
@@ -77,14 +95,16 @@ def test_the_same_function_and_arguments_run_once(
 ) -> None:
     first = follow("m:f", Raw(b'[{"a":1,"b":2}]'))
     second = follow("m.js:f", Raw(b'[{"b":2.0,"a":1.0}]'))
-    assert first is second
+    assert first.query is second.query
     assert queries.runs == [("m:f", {"a": 1, "b": 2})]
     assert first.result == QueryResult("1.0", ("[LOG] 'ran'",))
 
 
 def test_other_arguments_are_another_query(queries: Queries, follow: Follow) -> None:
-    assert follow("m:f", Raw(b'[{"a":1}]')) is not follow("m:f", Raw(b'[{"a":"1"}]'))
-    assert follow("m") is follow("m:default")
+    number = follow("m:f", Raw(b'[{"a":1}]'))
+    text = follow("m:f", Raw(b'[{"a":"1"}]'))
+    assert number.query is not text.query
+    assert follow("m").query is follow("m:default").query
     assert len(queries.runs) == 3
 
 
@@ -114,15 +134,14 @@ def test_a_stale_query_runs_once_for_all_who_follow_it(
 ) -> None:
     queries.reads = {"m:f": {7: [(b"b", b"d")]}}
     sessions = [Session() for _ in range(10)]
-    followed = {follow("m:f", by=session) for session in sessions}
+    followed = [follow("m:f", by=session) for session in sessions]
     subscriptions.committed({7: [b"b"]})
     subscriptions.committed({7: [b"c"]})
     assert [session.told for session in sessions] == [[0]] * 10
-    (query,) = followed
-    for _ in sessions:
-        subscriptions.refresh(query)
+    for subscription in followed:
+        subscriptions.refresh(subscription)
     assert len(queries.runs) == 2
-    assert query.result.value == "2.0"
+    assert {subscription.result.value for subscription in followed} == {"2.0"}
 
 
 def test_a_refreshed_query_is_told_of_again(
@@ -161,7 +180,7 @@ def test_one_session_may_follow_a_query_under_two_ids(
     session = Session()
     query = follow("m:f", by=session, query_id=1)
     follow("m:f", by=session, query_id=2)
-    subscriptions.unsubscribe(query, session, 1)
+    subscriptions.unsubscribe(query)
     subscriptions.committed({7: [b"b"]})
     assert session.told == [2]
 
@@ -172,10 +191,10 @@ def test_a_result_that_nobody_follows_is_dropped(
     queries.reads = {"m:f": {7: [(b"b", b"d")]}}
     first, second = Session(), Session()
     query = follow("m:f", by=first)
-    follow("m:f", by=second)
-    subscriptions.unsubscribe(query, first, 0)
+    other = follow("m:f", by=second)
+    subscriptions.unsubscribe(query)
     assert len(subscriptions) == 1
-    subscriptions.unsubscribe(query, second, 0)
+    subscriptions.unsubscribe(other)
     assert len(subscriptions) == 0
 
     subscriptions.committed({7: [b"b"]})
@@ -189,8 +208,8 @@ def test_following_again_runs_again(queries: Queries, follow: Follow) -> None:
     session = Session()
     query = subscriptions.subscribe("m:f", EMPTY, session, 0)
     subscriptions.refresh(query)
-    subscriptions.unsubscribe(query, session, 0)
-    subscriptions.unsubscribe(query, session, 0)
+    subscriptions.unsubscribe(query)
+    subscriptions.unsubscribe(query)
     again = subscriptions.subscribe("m:f", EMPTY, session, 1)
     subscriptions.refresh(again)
     assert again.result.value == "2.0"
@@ -240,7 +259,9 @@ def test_arguments_that_cannot_be_read_are_a_failed_result(
 def test_two_arguments_are_not_taken_for_one_array(
     queries: Queries, follow: Follow
 ) -> None:
-    assert follow("m:f", Raw(b"[1.0,2.0]")) is not follow("m:f", Raw(b"[[1.0,2.0]]"))
+    two = follow("m:f", Raw(b"[1.0,2.0]"))
+    one = follow("m:f", Raw(b"[[1.0,2.0]]"))
+    assert two.query is not one.query
 
 
 def test_what_is_no_value_and_no_path_is_left_to_the_engine(
@@ -248,3 +269,141 @@ def test_what_is_no_value_and_no_path_is_left_to_the_engine(
 ) -> None:
     follow("no such:path!", Raw(b'[{"$bad":1}]'))
     assert queries.runs == [("no such:path!", {"$bad": 1})]
+
+
+# --- who calls ----------------------------------------------------------------
+
+
+def test_a_query_that_does_not_ask_who_calls_runs_once_for_all(
+    queries: Queries, follow: Follow
+) -> None:
+    followed = [follow("m:f", identity=identity) for identity in (ANN, BOB, NOBODY)]
+    assert {subscription.result.value for subscription in followed} == {"1.0"}
+    assert queries.identities == [ANN]
+
+
+def test_a_query_that_asks_who_calls_runs_once_for_each_user(
+    queries: Queries, follow: Follow
+) -> None:
+    queries.personal = {"m:f"}
+    callers = (ANN, BOB, NOBODY, ANN, NOBODY)
+    followed = [follow("m:f", identity=identity) for identity in callers]
+    assert queries.identities == [ANN, BOB, NOBODY]
+    values = [subscription.result.value for subscription in followed]
+    assert values == ["1.0", "2.0", "3.0", "1.0", "3.0"]
+
+
+def test_a_query_may_begin_to_ask(
+    queries: Queries, subscriptions: Subscriptions, follow: Follow
+) -> None:
+    queries.reads = {"m:f": {7: [(b"b", b"d")]}}
+    sessions = [Session() for _ in range(4)]
+    callers = (ANN, BOB, NOBODY, ANN)
+    followed = [
+        follow("m:f", by=session, identity=identity)
+        for session, identity in zip(sessions, callers, strict=True)
+    ]
+    assert len(queries.runs) == len(subscriptions) == 1
+
+    queries.personal = {"m:f"}
+    subscriptions.committed({7: [b"b"]})
+    assert [session.told for session in sessions] == [[0]] * 4
+    subscriptions.refresh(followed[1])
+    assert [subscription.stale for subscription in followed] == [
+        True,
+        False,
+        True,
+        True,
+    ]
+    for subscription in followed:
+        subscriptions.refresh(subscription)
+    assert queries.identities[1:] == [BOB, ANN, NOBODY]
+    values = [subscription.result.value for subscription in followed]
+    assert values == ["3.0", "2.0", "4.0", "3.0"]
+
+    subscriptions.committed({7: [b"c"]})
+    assert [session.told for session in sessions] == [[0, 0]] * 4
+    for subscription in followed:
+        subscriptions.unsubscribe(subscription)
+    assert len(subscriptions) == 0
+
+
+def test_a_query_of_one_user_is_told_of_what_that_one_read(
+    queries: Queries, subscriptions: Subscriptions, follow: Follow
+) -> None:
+    queries.personal = {"m:f"}
+    queries.reads = {"m:f": {7: [(b"a", b"b")]}}
+    ann, bob = Session(), Session()
+    follow("m:f", by=ann, identity=ANN)
+    queries.reads = {"m:f": {7: [(b"b", b"c")]}}
+    follow("m:f", by=bob, identity=BOB)
+    subscriptions.committed({7: [b"b"]})
+    assert (ann.told, bob.told) == ([], [0])
+
+
+def test_becoming_somebody_else_matters_where_the_query_asks(
+    queries: Queries, subscriptions: Subscriptions, follow: Follow
+) -> None:
+    queries.personal = {"m:f"}
+    session = Session()
+    personal = follow("m:f", by=session, query_id=1, identity=ANN)
+    shared = follow("m:g", by=session, query_id=2, identity=ANN)
+    for subscription in (personal, shared):
+        subscriptions.change_identity(subscription, BOB)
+    assert session.told == [1]
+    assert (personal.stale, shared.stale) == (True, False)
+    subscriptions.refresh(personal)
+    assert queries.identities == [ANN, ANN, BOB]
+    # Ann's result was dropped with the last one to follow it.
+    assert len(subscriptions) == 2
+
+
+def test_becoming_who_another_session_is_takes_its_result(
+    queries: Queries, subscriptions: Subscriptions, follow: Follow
+) -> None:
+    queries.personal = {"m:f"}
+    follow("m:f", identity=BOB)
+    session = Session()
+    subscription = follow("m:f", by=session, identity=ANN)
+    subscriptions.change_identity(subscription, BOB)
+    assert session.told == [0]
+    assert subscription.result.value == "1.0"
+    assert len(queries.runs) == 2
+
+
+def test_a_renewed_token_changes_nothing(
+    queries: Queries, subscriptions: Subscriptions, follow: Follow
+) -> None:
+    queries.personal = {"m:f"}
+    session = Session()
+    subscription = follow("m:f", by=session, identity=ANN)
+    renewed = Identity(UserIdentity.of({"subject": "ann"}, 5.0))
+    subscriptions.change_identity(subscription, renewed)
+    assert session.told == []
+    assert subscription.identity.user is renewed.user
+
+
+def test_an_admin_shares_nothing_with_others(
+    queries: Queries, subscriptions: Subscriptions, follow: Follow
+) -> None:
+    """Internal functions are within its reach: the same path may be another result."""
+    follow("m:f")
+    session = Session()
+    subscription = follow("m:f", by=session, identity=ADMIN)
+    assert queries.identities == [NOBODY, ADMIN]
+    subscriptions.change_identity(subscription, NOBODY)
+    assert session.told == [0]
+    assert subscription.result.value == "1.0"
+    subscriptions.change_identity(subscription, ADMIN)
+    subscriptions.refresh(subscription)
+    assert queries.identities[2:] == [ADMIN]
+
+
+def test_a_subscription_that_has_ended_does_not_run(
+    queries: Queries, subscriptions: Subscriptions
+) -> None:
+    ended = subscriptions.subscribe("m:f", EMPTY, Session(), 0)
+    subscriptions.subscribe("m:f", EMPTY, Session(), 0)
+    subscriptions.unsubscribe(ended)
+    subscriptions.refresh(ended)
+    assert queries.runs == []

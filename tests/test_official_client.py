@@ -9,6 +9,7 @@ from convex import ConvexError, ConvexInt64
 from convex.http_client import ConvexHttpClient
 from deployment_fixture import DeploymentProcess, deployment_process
 from official_client import OfficialClient, official_client
+from tokens import ADMIN_KEY, auth_config, token
 
 
 @pytest.fixture(scope="module")
@@ -16,6 +17,20 @@ def deployment(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[DeploymentProcess]:
     with deployment_process(data=tmp_path_factory.mktemp("data")) as deployment:
+        yield deployment
+
+
+@pytest.fixture(scope="module")
+def authenticating(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[DeploymentProcess]:
+    """A deployment that knows users, and an admin."""
+    folder = tmp_path_factory.mktemp("authenticating")
+    with deployment_process(
+        data=folder / "data",
+        options=["--auth", str(auth_config(folder))],
+        env={"KIT_ADMIN_KEY": ADMIN_KEY},
+    ) as deployment:
         yield deployment
 
 
@@ -132,6 +147,47 @@ def test_any_other_exception_brings_its_text(client: OfficialClient) -> None:
         client.mutation("notes:crash")
     assert not isinstance(caught.value, ConvexError)
     assert str(caught.value).startswith("[Request ID: ")
+
+
+def test_a_user_is_set_changed_and_cleared(
+    authenticating: DeploymentProcess, channel: str
+) -> None:
+    args = {"channel": channel}
+    with official_client(authenticating.url) as client:
+        greeting = client.subscribe("users:greet", args)
+        assert greeting.next() == "None sees 0"
+        client.set_auth(token("ann"))
+        greeting.until("ann sees 0")
+        assert client.mutation("users:sign", args) == "ann"
+        greeting.until("ann sees 1")
+        assert client.action("users:signByAction", args) == ["ann"] * 4
+        client.set_auth(token("bob"))
+        greeting.until("bob sees 2")
+        client.clear_auth()
+        greeting.until("None sees 2")
+        assert client.query("users:whoami") is None
+
+
+def test_a_token_is_shown_again_after_a_restart(
+    authenticating: DeploymentProcess, channel: str
+) -> None:
+    with official_client(authenticating.url) as client:
+        client.set_auth(token("ann"))
+        greeting = client.subscribe("users:greet", {"channel": channel})
+        greeting.until("ann sees 0")
+        authenticating.kill()
+        authenticating.start()
+        args = {"channel": channel, "body": "x"}
+        authenticating.value("mutation", "notes:add", args)
+        greeting.until("ann sees 1")
+
+
+def test_an_admin_is_set(authenticating: DeploymentProcess) -> None:
+    with official_client(authenticating.url) as client:
+        with pytest.raises(Exception, match="Could not find public function"):
+            client.query("notes:secret")
+        client.set_admin_auth(ADMIN_KEY)
+        assert client.query("notes:secret") == "secret"
 
 
 def test_wrong_arguments_are_told(client: OfficialClient) -> None:

@@ -2,6 +2,11 @@
 
 Prints `{"url": ..., "pid": ...}` once it accepts connections, logs to stderr, stops
 cleanly on SIGTERM and SIGINT. Its data is safe from `kill -9`.
+
+`--auth CONFIG.json` names who issues users' tokens (`auth_config`). An admin key comes
+from `--admin-key-file FILE` or from the environment variable KIT_ADMIN_KEY
+(`admin_key`). Without them there are no users and no admin; what a client that shows
+nothing may do is the same in either case: call public functions (`auth`).
 """
 
 from __future__ import annotations
@@ -12,6 +17,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from kit.deployment.admin_key import ADMIN_KEY_VARIABLE, load_admin_key
+from kit.deployment.auth import Authenticator
+from kit.deployment.auth_config import load_providers
 from kit.deployment.database import Database
 from kit.deployment.engine import Engine
 from kit.deployment.functions import FunctionRegistry
@@ -30,16 +38,17 @@ LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a deployment until it is told to stop; the exit code.
 
-    0 after a clean stop; 2, with one line on stderr, when the port, the data folder or
-    the functions cannot be used.
+    0 after a clean stop; 2, with one line on stderr, when the port, the data folder,
+    the functions, the auth configuration or the admin key cannot be used.
     """
     options = _options(argv)
     log_to_stderr(options.log_level)
     try:
+        auth = _auth(options)
         registry = FunctionRegistry.load(options.functions)
         database = Database.open(options.data, registry.schema)
         try:
-            asyncio.run(_serve(Engine(database, registry), options))
+            asyncio.run(_serve(Engine(database, registry), auth, options))
         finally:
             database.close()
     except (ConfigError, DatabaseError, FunctionLoadError) as error:
@@ -48,10 +57,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-async def _serve(engine: Engine, options: argparse.Namespace) -> None:
+def _auth(options: argparse.Namespace) -> Authenticator:
+    """Raises ConfigError."""
+    # First of all: functions are not to find the key in the environment.
+    admin_key = load_admin_key(options.admin_key_file)
+    providers = [] if options.auth is None else load_providers(options.auth)
+    return Authenticator(providers, admin_key)
+
+
+async def _serve(
+    engine: Engine, auth: Authenticator, options: argparse.Namespace
+) -> None:
     runtime = Runtime(
         engine,
         options.functions,
+        auth=auth,
         executor_options=["--log-level", options.log_level],
     )
     await serve(make_app(runtime), port=options.port)
@@ -78,6 +98,18 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
         default=DEFAULT_FUNCTIONS,
         metavar="DIR",
         help="folder of Python functions to serve (default: the kit's own)",
+    )
+    parser.add_argument(
+        "--auth",
+        type=Path,
+        metavar="CONFIG.json",
+        help="who issues users' tokens: Convex's auth.config as JSON, with key sets",
+    )
+    parser.add_argument(
+        "--admin-key-file",
+        type=Path,
+        metavar="FILE",
+        help=f"file with the admin key (default: the variable {ADMIN_KEY_VARIABLE})",
     )
     parser.add_argument(
         "--log-level", type=str.upper, choices=LOG_LEVELS, default="INFO"

@@ -32,6 +32,7 @@ from kit.deployment.executor_protocol import (
     Schedule,
 )
 from kit.deployment.failures import FunctionFailure
+from kit.deployment.identity import UserIdentity
 from kit.values import JsonValue
 
 __all__ = ["INTERNAL", "TRANSIENT", "ActionOutcome", "Actions"]
@@ -54,6 +55,19 @@ class ActionOutcome:
     value_json: str | None
     error: FunctionFailure | None
     log_lines: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where an action comes from; what it calls comes from there, too."""
+
+    identity: UserIdentity | None = None
+    """Who called it."""
+    job_id: str | None = None
+    """The job that it runs for: what it schedules is canceled with that."""
+
+
+NOWHERE = Origin()
 
 
 class NoExecutor(Exception):
@@ -88,8 +102,8 @@ class Actions:
         # for those who waited for it, and when the deployment stops.
         self._executor: asyncio.Future[_Executor] = _future()
         self._run_ids = itertools.count()
-        # The job that an action runs for, by run id: what it schedules dies with it.
-        self._jobs: dict[int, str] = {}
+        # By run id, while the action runs.
+        self._origins: dict[int, Origin] = {}
         # Actions called by actions.
         self._nested: set[asyncio.Task[None]] = set()
         # How many executors there have been.
@@ -115,12 +129,20 @@ class Actions:
         args: JsonValue,
         *,
         internal: bool = False,
+        identity: UserIdentity | None = None,
         job_id: str | None = None,
     ) -> ActionOutcome:
         """Check and run an action; its outcome, also when it or the executor fails.
 
-        Waits while an executor starts. Cancelled, the action goes on.
+        `internal`: whether internal functions may be called. `identity`: who calls.
+        `job_id`: the job that it is run for. Waits while an executor starts. Cancelled,
+        the action goes on.
         """
+        return await self._run(path, args, internal, Origin(identity, job_id))
+
+    async def _run(
+        self, path: str, args: JsonValue, internal: bool, origin: Origin
+    ) -> ActionOutcome:
         checked = self._engine.check_action(path, args, internal=internal)
         if isinstance(checked, FunctionFailure):
             return ActionOutcome(None, checked)
@@ -128,25 +150,24 @@ class Actions:
             executor = await asyncio.shield(self._executor)
         except NoExecutor as error:
             return ActionOutcome(None, FunctionFailure(f"{TRANSIENT.message}: {error}"))
-        done = await self._run_in(executor, path, args, job_id)
+        done = await self._run_in(executor, path, args, origin)
         if done is None:
             return ActionOutcome(None, TRANSIENT)
         return self._outcome(path, done)
 
     async def _run_in(
-        self, executor: _Executor, path: str, args: JsonValue, job_id: str | None
+        self, executor: _Executor, path: str, args: JsonValue, origin: Origin
     ) -> Done | None:
         run_id = next(self._run_ids)
         done: asyncio.Future[Done | None] = _future()
         executor.runs[run_id] = done
-        if job_id is not None:
-            self._jobs[run_id] = job_id
+        self._origins[run_id] = origin
         try:
-            executor.send(Run(run_id, path, args))
+            executor.send(Run(run_id, path, args, origin.identity))
             return await done
         finally:
             executor.runs.pop(run_id, None)
-            self._jobs.pop(run_id, None)
+            self._origins.pop(run_id, None)
 
     def _outcome(self, path: str, done: Done) -> ActionOutcome:
         failure = done.failure
@@ -248,27 +269,33 @@ class Actions:
             return Answer(message.call_id, failure=INTERNAL)
 
     def _call(self, message: Call) -> QueryOutcome | MutationOutcome:
-        if message.kind == "query":
-            return self._engine.run_query(message.path, message.args, internal=True)
-        return self._engine.run_mutation(message.path, message.args, internal=True)
+        run = (
+            self._engine.run_query
+            if message.kind == "query"
+            else self._engine.run_mutation
+        )
+        identity = self._origin(message).identity
+        return run(message.path, message.args, internal=True, identity=identity)
 
     def _schedule(self, message: Schedule) -> Answer:
         scheduled = self._engine.schedule(
             message.path,
             message.args,
             message.due_ms,
-            by_job=self._jobs.get(message.run_id),
+            by_job=self._origin(message).job_id,
         )
         if isinstance(scheduled, FunctionFailure):
             return Answer(message.call_id, failure=scheduled)
         return Answer(message.call_id, Raw(msgspec.json.encode(scheduled)))
 
+    def _origin(self, message: Call | Schedule) -> Origin:
+        """Of the action that asks; nowhere when that has ended meanwhile."""
+        return self._origins.get(message.run_id, NOWHERE)
+
     async def _run_nested(self, executor: _Executor, message: Call) -> None:
-        job_id = self._jobs.get(message.run_id)
+        origin = self._origin(message)
         try:
-            outcome = await self.run(
-                message.path, message.args, internal=True, job_id=job_id
-            )
+            outcome = await self._run(message.path, message.args, True, origin)
         except Exception:
             log.exception("An action called by an action failed in the deployment")
             outcome = ActionOutcome(None, INTERNAL)

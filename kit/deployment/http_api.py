@@ -1,31 +1,47 @@
-"""The HTTP calls of a deployment: query, mutation, action, and small ones.
+"""The HTTP calls of a deployment: functions, and small ones.
 
 Holds how a request is read and how an outcome is written. What a function does, also
 its errors, is an answer with status 200; only a request that is wrong in itself gets
 another status, as `{"code": ..., "message": ...}` (see `http_guard`). Mirrors
 `public_api.rs` of Convex's backend.
+
+| path below /api | body | who |
+|---|---|---|
+| POST query, mutation, action | `{path, args, format?}` | anybody |
+| GET query | `?path=&args=&format=`, `args` being JSON text | anybody |
+| POST query_ts | | anybody |
+| POST query_at_ts | `{path, args, format?, ts}` | anybody |
+| POST query_batch | `{queries: [{path, args, format?}]}` | anybody |
+| POST run/dir/module/name | `{args, format?}` | anybody |
+| POST function | `{path, args, format?}` | admins |
+
+Whoever sends an `Authorization` acts as the user or the admin that it is about, or is
+refused; an admin reaches internal functions, too.
 """
 
 from __future__ import annotations
 
-import base64
+import asyncio
 import importlib.metadata
-import math
-import struct
 from collections.abc import Sequence
+from typing import TypeVar
 
 import msgspec
 from aiohttp import web
 from msgspec import UNSET, Raw, UnsetType
 
 from kit.deployment.actions import ActionOutcome
+from kit.deployment.auth import AuthFailed
 from kit.deployment.engine import MutationOutcome, QueryOutcome
+from kit.deployment.formats import FORMATS, formatted
+from kit.deployment.history import NotKept
 from kit.deployment.http_guard import Rejection
+from kit.deployment.identity import Identity
 from kit.deployment.paths import parse_path
 from kit.deployment.requests import MAX_ARGS_TEXT, new_request_id
 from kit.deployment.runtime import Runtime
-from kit.protocol import encode_timestamp
-from kit.values import JsonValue
+from kit.errors import ProtocolError
+from kit.protocol import decode_timestamp, encode_timestamp
 
 __all__ = ["MAX_BODY", "HttpApi"]
 
@@ -36,10 +52,30 @@ GREETING = "This Convex deployment is running. See https://docs.convex.dev/."
 Outcome = QueryOutcome | MutationOutcome | ActionOutcome
 
 
-class FunctionRequest(msgspec.Struct, frozen=True):
-    """The body of a call."""
+class Call(msgspec.Struct, frozen=True, rename="camel"):
+    """A function to be called: the body of most requests."""
 
     path: str
+    args: Raw
+    format: str | None = None
+    component_path: str | None = None
+
+
+class CallAt(Call, frozen=True):
+    """A query to be run as of a timestamp."""
+
+    ts: str = ""
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """Queries to be run at the same timestamp."""
+
+    queries: list[Call]
+
+
+class CallOfPath(msgspec.Struct, frozen=True):
+    """A call of the function that the URL names."""
+
     args: Raw
     format: str | None = None
 
@@ -59,7 +95,7 @@ class Failure(
     log_lines: Sequence[str] | UnsetType
 
 
-_request = msgspec.json.Decoder(FunctionRequest)
+Body = TypeVar("Body")
 
 
 class HttpApi:
@@ -75,37 +111,129 @@ class HttpApi:
             web.get("/version", self.version),
             web.get("/instance_name", self.instance_name),
             web.get("/instance_version", self.version),
+            web.post("/echo", self.echo),
             web.get("/api/query", self.query_by_get),
             web.post("/api/query", self.query),
             web.post("/api/query_ts", self.query_timestamp),
+            web.post("/api/query_at_ts", self.query_at_timestamp),
+            web.post("/api/query_batch", self.query_batch),
             web.post("/api/mutation", self.mutation),
             web.post("/api/action", self.action),
+            web.post("/api/function", self.function),
+            web.post("/api/run/{path:.*}", self.run),
+            web.post("/api/debug_event", self.debug_event),
         ]
 
+    # --- functions ------------------------------------------------------------
+
     async def query(self, request: web.Request) -> web.Response:
-        return self._run_query(request, await _read(request))
+        identity = self._identify(request)
+        return self._query(request, _check(await _read(request, Call)), identity)
 
     async def query_by_get(self, request: web.Request) -> web.Response:
-        """GET /api/query?path=&args=&format=, `args` being JSON text."""
+        identity = self._identify(request)
         path = request.query.get("path")
         if path is None:
             raise Rejection(400, "BadQueryArgs", "The parameter `path` is missing.")
-        args = request.query.get("args", "{}")
-        call = FunctionRequest(path, Raw(args), request.query.get("format"))
-        return self._run_query(request, _check(call))
+        args = Raw(request.query.get("args", "{}"))
+        call = Call(path, args, request.query.get("format"))
+        return self._query(request, _check(call), identity)
 
-    async def mutation(self, request: web.Request) -> web.Response:
-        call = await _read(request)
-        return _respond(request, call, self._runtime.mutation(call.path, call.args))
-
-    async def action(self, request: web.Request) -> web.Response:
-        """The action goes on when the client goes away: nothing here cancels it."""
-        call = await _read(request)
-        return _respond(request, call, await self._runtime.action(call.path, call.args))
+    def _query(
+        self, request: web.Request, call: Call, identity: Identity
+    ) -> web.Response:
+        outcome = self._runtime.query(call.path, call.args, identity)
+        return _json(_answer(request, call.format, outcome))
 
     async def query_timestamp(self, request: web.Request) -> web.Response:
         timestamp = encode_timestamp(self._runtime.engine.latest_timestamp)
         return _json({"ts": timestamp})
+
+    async def query_at_timestamp(self, request: web.Request) -> web.Response:
+        """What the npm client's `consistentQuery` calls, with the one timestamp that
+        it has asked for at first."""
+        identity = self._identify(request)
+        call = _check(await _read(request, CallAt))
+        try:
+            timestamp = decode_timestamp(call.ts)
+        except ProtocolError as error:
+            raise Rejection(400, "BadTimestamp", str(error)) from None
+        outcome = self._query_at(call, identity, timestamp)
+        return _json(_answer(request, call.format, outcome))
+
+    async def query_batch(self, request: web.Request) -> web.Response:
+        identity = self._identify(request)
+        calls = [_check(call) for call in (await _read(request, Batch)).queries]
+        timestamp = self._runtime.engine.latest_timestamp
+        results = []
+        for call in calls:
+            outcome = self._query_at(call, identity, timestamp)
+            results.append(_answer(request, call.format, outcome))
+            # Others have their turn between two functions.
+            await asyncio.sleep(0)
+        return _json({"results": results})
+
+    def _query_at(self, call: Call, identity: Identity, timestamp: int) -> QueryOutcome:
+        try:
+            return self._runtime.query(call.path, call.args, identity, at=timestamp)
+        except NotKept as error:
+            raise Rejection(400, "OutOfRetention", f"{error}.") from None
+
+    async def mutation(self, request: web.Request) -> web.Response:
+        identity = self._identify(request)
+        call = _check(await _read(request, Call))
+        outcome = self._runtime.mutation(call.path, call.args, identity)
+        return _json(_answer(request, call.format, outcome))
+
+    async def action(self, request: web.Request) -> web.Response:
+        """The action goes on when the client goes away: nothing here cancels it."""
+        identity = self._identify(request)
+        call = _check(await _read(request, Call))
+        outcome = await self._runtime.action(call.path, call.args, identity)
+        return _json(_answer(request, call.format, outcome))
+
+    async def function(self, request: web.Request) -> web.Response:
+        """Any function, for an admin."""
+        identity = self._identify(request)
+        if not identity.is_admin:
+            raise Rejection(
+                403,
+                "BadDeployKey",
+                "This is for admins of the deployment: send `Authorization: Convex "
+                "<admin key>`.",
+            )
+        call = _check(await _read(request, Call))
+        return await self._any(request, call, identity)
+
+    async def run(self, request: web.Request) -> web.Response:
+        """Any function that the client may call, by the path of the URL."""
+        identity = self._identify(request)
+        module, _, name = request.match_info["path"].rpartition("/")
+        if not module or not name:
+            raise Rejection(
+                400,
+                "MissingIdentifier",
+                "Path or function name not provided in path, e.g. "
+                "/api/run/messages/list",
+            )
+        body = await _read(request, CallOfPath)
+        call = _check(Call(f"{module}:{name}", body.args, body.format))
+        return await self._any(request, call, identity)
+
+    async def _any(
+        self, request: web.Request, call: Call, identity: Identity
+    ) -> web.Response:
+        outcome = await self._runtime.function(call.path, call.args, identity)
+        return _json(_answer(request, call.format, outcome))
+
+    def _identify(self, request: web.Request) -> Identity:
+        """As whom the client acts. Raises Rejection."""
+        try:
+            return self._runtime.auth.of_header(request.headers.get("Authorization"))
+        except AuthFailed as error:
+            raise Rejection(error.status, error.code, str(error)) from None
+
+    # --- small ones -----------------------------------------------------------
 
     async def greet(self, request: web.Request) -> web.Response:
         return web.Response(text=GREETING)
@@ -116,27 +244,34 @@ class HttpApi:
     async def instance_name(self, request: web.Request) -> web.Response:
         return web.Response(text=INSTANCE_NAME)
 
-    def _run_query(self, request: web.Request, call: FunctionRequest) -> web.Response:
-        return _respond(request, call, self._runtime.query(call.path, call.args))
+    async def echo(self, request: web.Request) -> web.Response:
+        return web.Response(body=await request.read())
+
+    async def debug_event(self, request: web.Request) -> web.Response:
+        """What the npm client volunteers about its connection. Nobody reads it."""
+        return web.Response()
 
 
-async def _read(request: web.Request) -> FunctionRequest:
-    """The call in the body. Raises Rejection."""
+async def _read(request: web.Request, kind: type[Body]) -> Body:
+    """The body of a request. Raises Rejection."""
     if request.content_type != "application/json":
         raise Rejection(
             400, "BadJsonBody", "Expected request with `Content-Type: application/json`"
         )
     body = await request.read()
     try:
-        call = _request.decode(body)
+        return msgspec.json.decode(body, type=kind)
     except (msgspec.MsgspecError, UnicodeError) as error:
         raise Rejection(400, "BadJsonBody", f"The body is not valid: {error}") from None
     except RecursionError:
         raise Rejection(400, "BadJsonBody", "The body is nested too deeply") from None
-    return _check(call)
 
 
-def _check(call: FunctionRequest) -> FunctionRequest:
+AnyCall = TypeVar("AnyCall", bound=Call)
+
+
+def _check(call: AnyCall) -> AnyCall:
+    """The call, if it can be one. Raises Rejection."""
     try:
         parse_path(call.path)
     except ValueError as error:
@@ -152,25 +287,28 @@ def _check(call: FunctionRequest) -> FunctionRequest:
             f"param `format` must be one of {', '.join(filter(None, FORMATS))}. "
             f"Got: {str(call.format)[:80]}",
         )
+    if call.component_path:
+        raise Rejection(
+            400,
+            "ComponentNotFound",
+            "This deployment has no components: leave `componentPath` out.",
+        )
     return call
 
 
-def _respond(
-    request: web.Request, call: FunctionRequest, outcome: Outcome
-) -> web.Response:
+def _answer(
+    request: web.Request, format: str | None, outcome: Outcome
+) -> Success | Failure:
     log_lines = outcome.log_lines or UNSET
     error = outcome.error
     if error is None:
         assert outcome.value_json is not None
-        value = _formatted(outcome.value_json, call.format)
-        return _json(Success(value, log_lines))
+        return Success(formatted(outcome.value_json, format), log_lines)
     data = error.data_json
-    return _json(
-        Failure(
-            error.render(_request_id(request)),
-            UNSET if data is None else _formatted(data, call.format),
-            log_lines,
-        )
+    return Failure(
+        error.render(_request_id(request)),
+        UNSET if data is None else formatted(data, format),
+        log_lines,
     )
 
 
@@ -184,43 +322,3 @@ def _json(content: object) -> web.Response:
     return web.Response(
         body=msgspec.json.encode(content), content_type="application/json"
     )
-
-
-# --- formats ------------------------------------------------------------------
-
-ENCODED = ("convex_encoded_json", "convex_json")
-# Also what a client gets that does not say.
-CLEAN = (None, "json", "convex_clean_json")
-FORMATS = (*ENCODED, *CLEAN)
-
-
-def _formatted(text: str, format: str | None) -> Raw:
-    """Convex JSON text as the client wants it."""
-    if format in ENCODED or '{"$' not in text:
-        return Raw(text)
-    return Raw(msgspec.json.encode(_clean(msgspec.json.decode(text))))
-
-
-def _clean(json: JsonValue) -> JsonValue:
-    """Plain JSON, losing what is not JSON's: int64 and bytes become strings."""
-    match json:
-        case list():
-            return [_clean(item) for item in json]
-        case {"$integer": str(text), **rest} if not rest:
-            return str(int.from_bytes(base64.b64decode(text), "little", signed=True))
-        case {"$bytes": str(text), **rest} if not rest:
-            return text
-        case {"$float": str(text), **rest} if not rest:
-            return _clean_float(struct.unpack("<d", base64.b64decode(text))[0])
-        case dict():
-            return {name: _clean(item) for name, item in json.items()}
-        case _:
-            return json
-
-
-def _clean_float(value: float) -> JsonValue:
-    if math.isnan(value):
-        return "NaN"
-    if math.isinf(value):
-        return "Infinity" if value > 0 else "-Infinity"
-    return value

@@ -1,9 +1,9 @@
 """What every HTTP request and WebSocket handshake passes before it is served.
 
-Holds who may come in, and how a request that is refused reads. The deployment has no
-authentication: it serves whoever is on this machine. A web page from elsewhere, open
-in a browser on this machine, is not: such a request gives itself away by its Origin,
-or by its Host when a foreign name was made to point here (DNS rebinding).
+Holds who may come in, and how a request that is refused reads. The deployment serves
+whoever is on this machine; as whom, is up to `auth`. A web page from elsewhere, open in
+a browser on this machine, is not: such a request gives itself away by its Origin, or by
+its Host when a foreign name was made to point here (DNS rebinding).
 
 Refusals are `{"code": ..., "message": ...}` with the status that Convex's backend has
 for the class of error.
@@ -64,7 +64,6 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.method == "OPTIONS":
             return _preflight(request)
         _check_client(request)
-        _check_authorization(request)
         return await handler(request)
     except Rejection as rejection:
         log.info("%s %s refused: %s", *_shown(request), rejection.code)
@@ -131,16 +130,6 @@ def _check_client(request: web.Request) -> None:
             400,
             "InvalidClientVersion",
             f"{client[:80]!r} is not a client version: expected <name>-<version>.",
-        )
-
-
-def _check_authorization(request: web.Request) -> None:
-    if "Authorization" in request.headers:
-        raise Rejection(
-            401,
-            "NoAuthProvider",
-            "No auth provider found matching the given token. This deployment has no "
-            "auth providers and accepts no admin keys: send no Authorization header.",
         )
 
 

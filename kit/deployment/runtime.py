@@ -12,13 +12,15 @@ import logging
 import time
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 from msgspec import Raw
 
 from kit.deployment.actions import ActionOutcome, Actions
+from kit.deployment.auth import Authenticator
 from kit.deployment.engine import Engine, MutationOutcome, QueryOutcome
 from kit.deployment.failures import FunctionFailure
+from kit.deployment.identity import NOBODY, Identity
 from kit.deployment.read_sets import ReadSet, WriteSet
 from kit.deployment.requests import decode_args, loggable
 from kit.deployment.scheduler import Scheduler
@@ -29,17 +31,26 @@ __all__ = ["Runtime"]
 
 log = logging.getLogger(__name__)
 
+LOAD_IT = "Is it in the folder of functions that this deployment was started with?"
+
 
 class Runtime:
     """One deployment; made and used in one event loop.
 
-    `functions` is the folder that the engine's registry was loaded from.
+    `functions` is the folder that the engine's registry was loaded from. Without
+    `auth`, there are no users and no admin.
     """
 
     def __init__(
-        self, engine: Engine, functions: Path, *, executor_options: Sequence[str] = ()
+        self,
+        engine: Engine,
+        functions: Path,
+        *,
+        auth: Authenticator | None = None,
+        executor_options: Sequence[str] = (),
     ) -> None:
         self.engine = engine
+        self.auth = auth or Authenticator()
         self.subscriptions = Subscriptions(self._run_query)
         self.actions = Actions(engine, functions, options=executor_options)
         self.scheduler = Scheduler(engine, self.actions)
@@ -58,18 +69,33 @@ class Runtime:
         await self.actions.aclose()
         await asyncio.gather(*self._background, return_exceptions=True)
 
-    def query(self, path: str, args: Raw) -> QueryOutcome:
-        """Run a public query now; `args` as clients send them."""
+    # What clients ask for: `args` as they send them, `identity` as whom they act.
+
+    def query(
+        self,
+        path: str,
+        args: Raw,
+        identity: Identity = NOBODY,
+        *,
+        at: int | None = None,
+    ) -> QueryOutcome:
+        """Run a query now; `at`: as of that timestamp. Raises NotKept for one that
+        cannot be had."""
         decoded = decode_args(path, args)
         if isinstance(decoded, FunctionFailure):
             return QueryOutcome(None, decoded, [], ReadSet({}), 0)
-        return self._run_query(path, decoded)
+        return self._run_query(path, decoded, identity, at)
 
     def mutation(
-        self, path: str, args: Raw, *, session: tuple[str, int] | None = None
+        self,
+        path: str,
+        args: Raw,
+        identity: Identity = NOBODY,
+        *,
+        session: tuple[str, int] | None = None,
     ) -> MutationOutcome:
-        """Run a public mutation now; (session, request id) that were answered before
-        get the stored answer.
+        """Run a mutation now; (session, request id) that were answered before get the
+        stored answer.
 
         Whoever follows what it changed has been told when this returns.
         """
@@ -77,19 +103,46 @@ class Runtime:
         if isinstance(decoded, FunctionFailure):
             return MutationOutcome(None, decoded)
         started = time.perf_counter()
-        outcome = self.engine.run_mutation(path, decoded, session=session)
+        outcome = self.engine.run_mutation(
+            path,
+            decoded,
+            internal=identity.is_admin,
+            identity=identity.user,
+            session=session,
+        )
         _note("mutation", path, outcome.error, started)
         return outcome
 
-    async def action(self, path: str, args: Raw) -> ActionOutcome:
-        """Run a public action. Cancelled, the action goes on."""
+    async def action(
+        self, path: str, args: Raw, identity: Identity = NOBODY
+    ) -> ActionOutcome:
+        """Run an action. Cancelled, the action goes on."""
         decoded = decode_args(path, args)
         if isinstance(decoded, FunctionFailure):
             return ActionOutcome(None, decoded)
         started = time.perf_counter()
-        outcome = await self.actions.run(path, decoded)
+        outcome = await self.actions.run(
+            path, decoded, internal=identity.is_admin, identity=identity.user
+        )
         _note("action", path, outcome.error, started)
         return outcome
+
+    async def function(
+        self, path: str, args: Raw, identity: Identity = NOBODY
+    ) -> QueryOutcome | MutationOutcome | ActionOutcome:
+        """Run a function, whatever it is."""
+        match self.engine.kind_of(path):
+            case "query":
+                return self.query(path, args, identity)
+            case "mutation":
+                return self.mutation(path, args, identity)
+            case "action":
+                return await self.action(path, args, identity)
+            case None:
+                text = f"Could not find function for '{path}'. {LOAD_IT}"
+                return ActionOutcome(None, FunctionFailure(text))
+            case kind:
+                assert_never(kind)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Do something that outlives who asked for it."""
@@ -97,9 +150,13 @@ class Runtime:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
-    def _run_query(self, path: str, args: JsonValue) -> QueryOutcome:
+    def _run_query(
+        self, path: str, args: JsonValue, identity: Identity, at: int | None = None
+    ) -> QueryOutcome:
         started = time.perf_counter()
-        outcome = self.engine.run_query(path, args)
+        outcome = self.engine.run_query(
+            path, args, internal=identity.is_admin, identity=identity.user, at=at
+        )
         _note("query", path, outcome.error, started)
         return outcome
 

@@ -23,12 +23,14 @@ from typing import assert_never
 
 from msgspec import UNSET, UnsetType
 
+from kit.deployment.auth import AuthFailed
+from kit.deployment.identity import NOBODY, Identity
 from kit.deployment.requests import loggable
 from kit.deployment.responses import action_response, mutation_response
 from kit.deployment.runtime import Runtime
 from kit.deployment.socket import Socket
-from kit.deployment.state import AuthRefused, OutOfStep, SyncState
-from kit.deployment.subscriptions import SharedQuery
+from kit.deployment.state import OutOfStep, SyncState
+from kit.deployment.subscriptions import Subscription
 from kit.errors import ProtocolError
 from kit.protocol import (
     Action,
@@ -80,6 +82,18 @@ class KeepAlive:
     silence: float = 120.0
 
 
+class AuthRefused(Exception):
+    """The client is not, or no longer, who it says it is.
+
+    `attempted`: whether it has just said so.
+    """
+
+    def __init__(self, reason: AuthFailed, *, attempted: bool) -> None:
+        self.code = reason.code
+        self.attempted = attempted
+        super().__init__(str(reason))
+
+
 class Stopping(Exception):
     """The deployment stops."""
 
@@ -98,7 +112,8 @@ class Session:
         self._socket = socket
         self._keep_alive = keep_alive or KeepAlive()
         self._state = SyncState()
-        self._queries: dict[int, SharedQuery] = {}
+        self._queries: dict[int, Subscription] = {}
+        self._identity = NOBODY
         # The client's own once it has sent Connect; until then a random one.
         self._session_id = str(uuid.uuid4())
         self._connected = False
@@ -173,7 +188,7 @@ class Session:
             case Action():
                 self._act(message)
             case Authenticate():
-                self._state.authenticate(message)
+                self._authenticate(message)
             case Event():
                 pass
             case _:
@@ -186,39 +201,61 @@ class Session:
         if message.client_ts is not None:
             self._clock_skew = message.client_ts - time.time_ns() // 1_000_000
 
+    def _authenticate(self, message: Authenticate) -> None:
+        try:
+            identity = self._runtime.auth.of_message(message)
+        except AuthFailed as reason:
+            raise AuthRefused(reason, attempted=True) from None
+        self._state.authenticate(message)
+        self._identity = identity
+        for subscription in self._queries.values():
+            self._runtime.subscriptions.change_identity(subscription, identity)
+
+    def _check_identity(self) -> None:
+        """Before anything is run. Raises AuthRefused once the token has ended."""
+        try:
+            self._runtime.auth.check_current(self._identity)
+        except AuthFailed as reason:
+            raise AuthRefused(reason, attempted=False) from None
+
     def _modify_query_set(self, message: ModifyQuerySet) -> None:
         change = self._state.modify_query_set(message)
         for query_id in change.removed:
             self._unsubscribe(query_id)
         for add in change.added:
             self._queries[add.query_id] = self._runtime.subscriptions.subscribe(
-                add.udf_path, add.args, self, add.query_id
+                add.udf_path, add.args, self, add.query_id, self._identity
             )
 
     def _unsubscribe(self, query_id: int) -> None:
-        query = self._queries.pop(query_id)
-        self._runtime.subscriptions.unsubscribe(query, self, query_id)
+        self._runtime.subscriptions.unsubscribe(self._queries.pop(query_id))
 
     def _unsubscribe_all(self) -> None:
         for query_id in list(self._queries):
             self._unsubscribe(query_id)
 
     def _mutate(self, message: Mutation) -> None:
+        self._check_identity()
         # Without Connect there is no session in which a request could be repeated.
         known = (self._session_id, message.request_id) if self._connected else None
-        outcome = self._runtime.mutation(message.udf_path, message.args, session=known)
+        outcome = self._runtime.mutation(
+            message.udf_path, message.args, self._identity, session=known
+        )
         self._respond(mutation_response(self._session_id, message.request_id, outcome))
 
     def _act(self, message: Action) -> None:
+        self._check_identity()
         if self._actions >= MAX_ACTIONS:
             raise Overloaded("TooManyConcurrentActions")
         self._actions += 1
         # The action goes on when this client goes away.
-        self._runtime.spawn(self._run_action(message))
+        self._runtime.spawn(self._run_action(message, self._identity))
 
-    async def _run_action(self, message: Action) -> None:
+    async def _run_action(self, message: Action, identity: Identity) -> None:
         try:
-            outcome = await self._runtime.action(message.udf_path, message.args)
+            outcome = await self._runtime.action(
+                message.udf_path, message.args, identity
+            )
         except Exception as error:
             self._end(error)
             return
@@ -256,17 +293,18 @@ class Session:
     async def _refresh(self) -> None:
         """Run the pending queries that are stale; all are fresh when this returns."""
         for round_number in range(PATIENT_ROUNDS + 1):
+            self._check_identity()
             stale = self._stale_queries()
             if not stale:
                 return
-            for query in stale:
-                self._runtime.subscriptions.refresh(query)
+            for subscription in stale:
+                self._runtime.subscriptions.refresh(subscription)
                 if round_number < PATIENT_ROUNDS:
                     await asyncio.sleep(0)
 
-    def _stale_queries(self) -> list[SharedQuery]:
-        queries = (self._queries[query_id] for query_id in self._state.pending)
-        return [query for query in queries if query.stale]
+    def _stale_queries(self) -> list[Subscription]:
+        pending = (self._queries[query_id] for query_id in self._state.pending)
+        return [subscription for subscription in pending if subscription.stale]
 
     def _transition(self) -> bytes:
         results = {
@@ -311,7 +349,9 @@ class Session:
             case Stopping():
                 await self._socket.close(CLOSE_GOING_AWAY, "Shutdown")
             case AuthRefused():
-                message = AuthError(str(error), error.base_version, True)
+                log.info("Closing a session: %s", error.code)
+                version = self._state.identity_version
+                message = AuthError(str(error), version, error.attempted)
                 await self._socket.close(None, last=encode(message))
             case OutOfStep():
                 log.info("Closing a session: %s", loggable(str(error)))

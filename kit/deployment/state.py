@@ -45,30 +45,12 @@ from kit.protocol import (
 )
 
 __all__ = [
-    "AuthRefused",
     "OutOfStep",
     "QueryError",
     "QueryResult",
     "QuerySetChange",
     "SyncState",
 ]
-
-NO_AUTH_PROVIDER = (
-    "No auth provider found matching the given token. "
-    "This deployment has no auth providers configured: connect without a token."
-)
-NO_ADMIN_KEYS = (
-    "The provided admin key was invalid for this instance. "
-    "This deployment accepts no admin keys: connect without one."
-)
-
-
-class AuthRefused(ProtocolError):
-    """Who the client says it is cannot be accepted: AuthError, then close."""
-
-    def __init__(self, message: str, base_version: int) -> None:
-        self.base_version = base_version
-        super().__init__(message)
 
 
 class OutOfStep(ProtocolError):
@@ -134,6 +116,11 @@ class SyncState:
             f"<SyncState queries={len(self._sent)} pending={len(self._pending)} "
             f"version={self._query_set}.{self._identity}@{self._timestamp}>"
         )
+
+    @property
+    def identity_version(self) -> int:
+        """How many changes of identity were taken."""
+        return self._identity
 
     @property
     def due(self) -> bool:
@@ -213,33 +200,25 @@ class SyncState:
             live[query_id] = isinstance(change, Add)
 
     def authenticate(self, message: Authenticate) -> None:
-        """Take a change of identity; only "None" can be accepted, as there is no auth.
+        """Take a change of identity that has been found to be right.
 
-        The results held stay valid: no function can tell who is asking. Raises
-        AuthRefused for a user or an admin, OutOfStep when the version does not fit.
+        Whose results are not those of the new identity is for `query_changed` to say.
+        Raises OutOfStep when the version does not fit.
         """
         if message.base_version != self._identity:
             raise OutOfStep(
                 f"identity version {message.base_version} was passed up, "
                 f"the current one is {self._identity}"
             )
-        match message.token_type:
-            case "None":
-                self._identity += 1
-                self._due = True
-            case "User":
-                raise AuthRefused(NO_AUTH_PROVIDER, self._identity)
-            case "Admin":
-                raise AuthRefused(NO_ADMIN_KEYS, self._identity)
-            case _:
-                assert_never(message.token_type)
+        self._identity += 1
+        self._due = True
 
     def responded(self) -> None:
         """A mutation or an action was answered: the client waits for a Transition."""
         self._due = True
 
     def query_changed(self, query_id: int) -> None:
-        """A commit touched what this query read. No longer subscribed: nothing."""
+        """The result of this query may be another. No longer subscribed: nothing."""
         if query_id in self._sent:
             self._pending.add(query_id)
             self._due = True

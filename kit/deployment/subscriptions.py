@@ -1,14 +1,16 @@
 """The results that clients follow, shared by all sessions.
 
 Holds one result for each (function path, arguments), whoever follows it, and which
-index intervals it was read from. After a commit it says which results may have
-changed; `refresh` runs such a query once, however many follow it. A result that
-nobody follows any more is dropped. It runs queries through the engine, without waiting;
-what a session has been sent is not known here (`state`).
+index intervals it was read from; once the query has asked who calls, one result for
+each user. After a commit it says which results may have changed; `refresh` runs such a
+query once, however many follow it. A result that nobody follows any more is dropped.
+It runs queries through the engine, without waiting; what a session has been sent is
+not known here (`state`).
 
-The invariant that makes transitions consistent: a result that is not stale is the
-one that its query would have at the engine's latest timestamp, because every commit
-marks what it touches before anything else happens.
+The invariants that make transitions consistent: a result that is not stale is the
+one that its query would have, for all who follow it, at the engine's latest timestamp,
+because every commit marks what it touches before anything else happens; and of a
+stale one all who follow it have been told.
 
 Mirrors Convex's subscription manager and its query cache.
 """
@@ -23,6 +25,7 @@ from msgspec import Raw
 
 from kit.deployment.engine import QueryOutcome
 from kit.deployment.failures import FunctionFailure
+from kit.deployment.identity import NOBODY, Identity, UserIdentity
 from kit.deployment.intervals import IntervalIndex
 from kit.deployment.paths import parse_path
 from kit.deployment.read_sets import ReadSet, WriteSet
@@ -30,10 +33,11 @@ from kit.deployment.requests import decode_args, new_request_id
 from kit.deployment.state import QueryError, QueryResult
 from kit.values import InvalidValue, JsonValue, canonical, from_json
 
-__all__ = ["SharedQuery", "Subscriptions", "Watcher"]
+__all__ = ["SharedQuery", "Subscription", "Subscriptions", "Watcher"]
 
-RunQuery = Callable[[str, JsonValue], QueryOutcome]
-QueryKey = tuple[str, str]
+RunQuery = Callable[[str, JsonValue, Identity], QueryOutcome]
+# Function path, arguments, and whether internal functions are within reach.
+QueryKey = tuple[str, str, bool]
 
 _NOTHING_READ = ReadSet({})
 
@@ -44,27 +48,50 @@ class Watcher(Protocol):
     def query_changed(self, query_id: int) -> None: ...
 
 
-class SharedQuery:
-    """One query with its arguments, followed by at least one watcher."""
+class Subscription:
+    """One watcher follows one query, under an id of its own, as somebody."""
 
-    __slots__ = ("_result", "args", "key", "path", "read_set", "stale", "watchers")
+    __slots__ = ("identity", "query", "query_id", "watcher")
 
     def __init__(
-        self, key: QueryKey, path: str, args: JsonValue | FunctionFailure
+        self, watcher: Watcher, query_id: int, identity: Identity, query: SharedQuery
     ) -> None:
-        self.key = key
-        self.path = path
-        self.args = args
-        # Who follows, under which query id of its own.
-        self.watchers: set[tuple[Watcher, int]] = set()
-        # Whether a commit may have changed the result, or there is none yet.
+        self.watcher = watcher
+        self.query_id = query_id
+        self.identity = identity
+        self.query = query
+        query.followers.add(self)
+
+    def __repr__(self) -> str:
+        return f"<Subscription {self.query_id} to {self.query!r}>"
+
+    @property
+    def stale(self) -> bool:
+        """Whether a commit may have changed the result, or there is none yet."""
+        return self.query.stale
+
+    @property
+    def result(self) -> QueryResult:
+        """The newest result, as of the latest timestamp unless `stale`."""
+        return self.query.result
+
+
+class SharedQuery:
+    """One result, followed by at least one subscription."""
+
+    __slots__ = ("_result", "family", "followers", "read_set", "stale", "user")
+
+    def __init__(self, family: QueryFamily, user: UserIdentity | None) -> None:
+        self.family = family
+        # Whose result it is, in a family that is personal.
+        self.user = user
+        self.followers: set[Subscription] = set()
         self.stale = True
         self.read_set = _NOTHING_READ
         self._result: QueryResult | None = None
 
     @property
     def result(self) -> QueryResult:
-        """The newest result, as of the latest timestamp unless `stale`."""
         if self._result is None:
             raise AssertionError(f"{self!r} has not run yet")
         return self._result
@@ -75,7 +102,36 @@ class SharedQuery:
 
     def __repr__(self) -> str:
         state = "stale" if self.stale else "fresh"
-        return f"<SharedQuery {self.path} {state} watchers={len(self.watchers)}>"
+        return (
+            f"<SharedQuery {self.family.path} {state} followers={len(self.followers)}>"
+        )
+
+
+class QueryFamily:
+    """One query with its arguments, and its results.
+
+    One for everybody, until the query is seen to ask who calls. From then on it is
+    `personal`: one for each user.
+    """
+
+    __slots__ = ("args", "key", "path", "personal", "queries")
+
+    def __init__(
+        self, key: QueryKey, path: str, args: JsonValue | FunctionFailure
+    ) -> None:
+        self.key = key
+        self.path = path
+        self.args = args
+        self.personal = False
+        self.queries: dict[UserIdentity | None, SharedQuery] = {}
+
+    def query_for(self, user: UserIdentity | None) -> SharedQuery:
+        """The one that `user` is to follow."""
+        whose = user if self.personal else None
+        query = self.queries.get(whose)
+        if query is None:
+            query = self.queries[whose] = SharedQuery(self, whose)
+        return query
 
 
 class Subscriptions:
@@ -83,40 +139,65 @@ class Subscriptions:
 
     def __init__(self, run_query: RunQuery) -> None:
         self._run_query = run_query
-        self._queries: dict[QueryKey, SharedQuery] = {}
+        self._families: dict[QueryKey, QueryFamily] = {}
         self._readers: dict[int, IntervalIndex[SharedQuery]] = {}
 
     def __len__(self) -> int:
-        return len(self._queries)
+        """How many results are held."""
+        return sum(len(family.queries) for family in self._families.values())
 
     def subscribe(
-        self, path: str, args: Raw, watcher: Watcher, query_id: int
-    ) -> SharedQuery:
+        self,
+        path: str,
+        args: Raw,
+        watcher: Watcher,
+        query_id: int,
+        identity: Identity = NOBODY,
+    ) -> Subscription:
         """Let `watcher` follow a query as its `query_id`. It is not run here."""
         decoded = decode_args(path, args)
-        key = _key_of(path, decoded, args)
-        query = self._queries.get(key)
-        if query is None:
-            query = self._queries[key] = SharedQuery(key, path, decoded)
-        query.watchers.add((watcher, query_id))
-        return query
+        key = _key_of(path, decoded, args, identity.is_admin)
+        family = self._family(key, path, decoded)
+        query = family.query_for(identity.user)
+        return Subscription(watcher, query_id, identity, query)
 
-    def unsubscribe(self, query: SharedQuery, watcher: Watcher, query_id: int) -> None:
+    def unsubscribe(self, subscription: Subscription) -> None:
         """Undo `subscribe`; the last one to leave drops the result."""
-        query.watchers.discard((watcher, query_id))
-        if not query.watchers and self._queries.get(query.key) is query:
-            del self._queries[query.key]
-            self._follow(query, _NOTHING_READ)
+        query = subscription.query
+        query.followers.discard(subscription)
+        family = query.family
+        if query.followers or family.queries.get(query.user) is not query:
+            return
+        self._follow(query, _NOTHING_READ)
+        del family.queries[query.user]
+        if not family.queries:
+            del self._families[family.key]
 
-    def refresh(self, query: SharedQuery) -> None:
-        """Run a stale query, if anybody still follows it.
+    def change_identity(self, subscription: Subscription, identity: Identity) -> None:
+        """Follow as somebody else; the watcher is told if that makes a difference."""
+        before, subscription.identity = subscription.identity, identity
+        family = subscription.query.family
+        if before.is_admin != identity.is_admin:
+            path, args, _ = family.key
+            key = (path, args, identity.is_admin)
+            family = self._family(key, family.path, family.args)
+        query = family.query_for(identity.user)
+        if query is not subscription.query:
+            self._move(subscription, query)
+            subscription.watcher.query_changed(subscription.query_id)
+
+    def refresh(self, subscription: Subscription) -> None:
+        """Run a stale query, unless the subscription has ended.
 
         Raises what the engine raises when it, not the function, has failed; the query
         is stale then as before.
         """
-        if not query.stale or not query.watchers:
+        query = subscription.query
+        if not query.stale or subscription not in query.followers:
             return
-        outcome = self._run(query)
+        outcome = self._run(query.family, subscription.identity)
+        if outcome.identity_read and not query.family.personal:
+            self._make_personal(query, subscription.identity.user)
         self._follow(query, outcome.read_set)
         query.result = _result_of(outcome)
         query.stale = False
@@ -135,10 +216,37 @@ class Subscriptions:
                 for query in readers.find(key):
                     _invalidate(query)
 
-    def _run(self, query: SharedQuery) -> QueryOutcome:
-        if isinstance(query.args, FunctionFailure):
-            return QueryOutcome(None, query.args, [], _NOTHING_READ, 0)
-        return self._run_query(query.path, query.args)
+    def _family(
+        self, key: QueryKey, path: str, args: JsonValue | FunctionFailure
+    ) -> QueryFamily:
+        family = self._families.get(key)
+        if family is None:
+            family = self._families[key] = QueryFamily(key, path, args)
+        return family
+
+    def _run(self, family: QueryFamily, identity: Identity) -> QueryOutcome:
+        if isinstance(family.args, FunctionFailure):
+            return QueryOutcome(None, family.args, [], _NOTHING_READ, 0)
+        return self._run_query(family.path, family.args, identity)
+
+    def _make_personal(self, query: SharedQuery, user: UserIdentity | None) -> None:
+        """Leave `query` to those who follow as `user`; the others run it themselves.
+
+        It was stale, so they have been told already.
+        """
+        family = query.family
+        family.personal = True
+        family.queries = {user: query}
+        query.user = user
+        for other in list(query.followers):
+            if other.identity.user != user:
+                self._move(other, family.query_for(other.identity.user))
+
+    def _move(self, subscription: Subscription, query: SharedQuery) -> None:
+        # It joins before it leaves: its family is not to be dropped in between.
+        query.followers.add(subscription)
+        self.unsubscribe(subscription)
+        subscription.query = query
 
     def _follow(self, query: SharedQuery, read_set: ReadSet) -> None:
         """Have `query` found under what `read_set` holds, and under nothing else."""
@@ -162,19 +270,21 @@ def _invalidate(query: SharedQuery) -> None:
     if query.stale:
         return
     query.stale = True
-    for watcher, query_id in query.watchers:
-        watcher.query_changed(query_id)
+    for follower in query.followers:
+        follower.watcher.query_changed(follower.query_id)
 
 
-def _key_of(path: str, args: JsonValue | FunctionFailure, raw: Raw) -> QueryKey:
+def _key_of(
+    path: str, args: JsonValue | FunctionFailure, raw: Raw, is_admin: bool
+) -> QueryKey:
     """One key for `m:f` and `m.js:f`, and for arguments that are the same value."""
     # What is invalid is followed too, and answered by a failure: as it was given.
     with contextlib.suppress(ValueError):
         path = parse_path(path).canonical
     if not isinstance(args, FunctionFailure):
         with contextlib.suppress(InvalidValue):
-            return path, canonical(from_json(args))
-    return path, "as given: " + bytes(raw).decode("utf-8", "replace")
+            return path, canonical(from_json(args)), is_admin
+    return path, "as given: " + bytes(raw).decode("utf-8", "replace"), is_admin
 
 
 def _result_of(outcome: QueryOutcome) -> QueryResult:
