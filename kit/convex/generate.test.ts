@@ -76,8 +76,7 @@ describe.skipIf(inject("scriptedUrl") === "")("with the scripted provider", () =
       expect(result.text).toMatch(/^Rain fell/);
       const [request] = await stage.requests(prompt);
       await stage.until(
-        async () =>
-          (await stage.requests(prompt))[0]!["outcome"] === "disconnected",
+        async () => (await stage.requests(prompt))[0]!["outcome"] === "disconnected",
       );
       const [ended] = await stage.requests(prompt);
       expect(Number(ended!["endedAt"]) * 1000 - stoppedAt).toBeLessThan(1000);
@@ -239,7 +238,11 @@ describe.skipIf(inject("scriptedUrl") === "")("with the scripted provider", () =
   test("a key that was given is sent, and shown nowhere", async () => {
     const stage = await Stage.open();
     const shown: string[] = [];
-    for (const model of ["scripted-text:tokens=2", "scripted-http-401", "scripted-nope"]) {
+    for (const model of [
+      "scripted-text:tokens=2",
+      "scripted-http-401",
+      "scripted-nope",
+    ]) {
       const apiKeys = { openrouter: "", anthropic: null, openai: SENTINEL };
       const result = await stage.ask({ model: `openai/${model}`, apiKeys });
       shown.push(JSON.stringify(result));

@@ -69,10 +69,7 @@ async function told(name: string, args: Strings): Promise<string> {
   }
 }
 
-const FILE = new URL(
-  "../../tests/scenarios/helpers/helpers.json",
-  import.meta.url,
-);
+const FILE = new URL("../../tests/scenarios/helpers/helpers.json", import.meta.url);
 const cases = JSON.parse(readFileSync(FILE, "utf8")) as Record<
   string,
   [args: never[], expected: unknown][]

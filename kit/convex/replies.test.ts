@@ -3,10 +3,7 @@ import { readFileSync } from "node:fs";
 import { expect, inject, test } from "vitest";
 import { outcomeOf, type ReplyCase } from "./reply.runner";
 
-const FILE = new URL(
-  "../../tests/scenarios/replies/replies.json",
-  import.meta.url,
-);
+const FILE = new URL("../../tests/scenarios/replies/replies.json", import.meta.url);
 
 interface ExpectedReply extends ReplyCase {
   expect: Record<string, unknown>;

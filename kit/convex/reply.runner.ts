@@ -90,10 +90,7 @@ export class Stage {
 }
 
 /** What both languages have in common. */
-export async function outcomeOf(
-  replyCase: ReplyCase,
-  model: string,
-): Promise<unknown> {
+export async function outcomeOf(replyCase: ReplyCase, model: string): Promise<unknown> {
   const { prompt = PROMPT, args, env = {}, open = [] } = replyCase;
   const url = inject("scriptedUrl");
   const stage = await Stage.open(
@@ -121,10 +118,7 @@ export async function outcomeOf(
 
 const PROMPT = "Please calculate “2 * (3 + 4)”.";
 
-type Outcome = Extract<
-  Chunk,
-  { type: "tool-output-available" | "tool-output-error" }
->;
+type Outcome = Extract<Chunk, { type: "tool-output-available" | "tool-output-error" }>;
 
 /** Results of one step come in any order: here, by their calls' ids. */
 function settled(chunks: Chunk[]): Chunk[] {
@@ -138,10 +132,7 @@ function settled(chunks: Chunk[]): Chunk[] {
 }
 
 function isOutcome(chunk: Chunk | undefined): chunk is Outcome {
-  return (
-    chunk?.type === "tool-output-available" ||
-    chunk?.type === "tool-output-error"
-  );
+  return chunk?.type === "tool-output-available" || chunk?.type === "tool-output-error";
 }
 
 function isAfter(before: Chunk | undefined, chunk: Outcome): boolean {

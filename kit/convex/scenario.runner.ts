@@ -161,10 +161,7 @@ export class ScenarioRunner {
       if (job === undefined) break;
       vi.setSystemTime(Math.max(Date.now(), job.scheduledTime));
       this.ended.add(job._id);
-      await this.t.mutation(
-        makeFunctionReference<"mutation">(job.name),
-        job.args[0],
-      );
+      await this.t.mutation(makeFunctionReference<"mutation">(job.name), job.args[0]);
     }
     vi.setSystemTime(until);
   }

@@ -25,7 +25,7 @@ export default async function setup(
   }
   const provider = spawn(
     python,
-    ["-m", "kit.llm.scripted", "--port", "0", "--pace", "0"],
+    ["-m", "kit.llm.scripted", "--pace", "0", "--log-level", "WARNING"],
     {
       cwd: fileURLToPath(new URL("../..", import.meta.url)),
       env: { ...process.env, KIT_STOP_WITH_PARENT: "1" },

@@ -27,7 +27,12 @@ import {
   beginReply,
   vBegun,
 } from "./lib/begin";
-import { finalize as finalizeReply, requestStop, sweepStreams, watch } from "./lib/endings";
+import {
+  finalize as finalizeReply,
+  requestStop,
+  sweepStreams,
+  watch,
+} from "./lib/endings";
 import { refusal, wholeNumber } from "./lib/errors";
 import {
   append as appendDelta,

@@ -5,10 +5,7 @@ import { expect, test } from "vitest";
 import { modules } from "./scenario.runner";
 import schema from "./schema";
 
-const FILE = new URL(
-  "../../tests/scenarios/surface/surface.json",
-  import.meta.url,
-);
+const FILE = new URL("../../tests/scenarios/surface/surface.json", import.meta.url);
 const expected = JSON.parse(readFileSync(FILE, "utf8")) as {
   functions: unknown;
   tables: unknown;

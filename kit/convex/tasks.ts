@@ -2,10 +2,7 @@
 import { v } from "convex/values";
 import { internalMutation, mutation, query } from "./_generated/server";
 import { refusal, wholeNumber } from "./lib/errors";
-import {
-  refuseWhileStreaming,
-  removeContent as removeContentOf,
-} from "./lib/removal";
+import { refuseWhileStreaming, removeContent as removeContentOf } from "./lib/removal";
 import { taskFields } from "./schema";
 
 const MAX_LISTED = 200;

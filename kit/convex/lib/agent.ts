@@ -90,9 +90,7 @@ export async function* streamReply(
   yield {
     type: "error",
     id: ids.number("error"),
-    errorText:
-      `Stopped after ${maxSteps} model calls: ` +
-      "the model still asked for tools.",
+    errorText: `Stopped after ${maxSteps} model calls: the model still asked for tools.`,
     kind: "step-limit",
   };
   yield finishChunk("tool-calls", total);
@@ -189,6 +187,7 @@ async function withinTime(
   const over = new AbortController();
   const stop = () => over.abort();
   signal.addEventListener("abort", stop);
+  if (signal.aborted) stop();
   const deadline = sleep(timeoutMs, over.signal).then(() => {
     if (over.signal.aborted) return;
     const seconds = general(timeoutMs / 1000);
@@ -221,10 +220,7 @@ function resultFor(call: Call, text: string, isError: boolean): ToolResult {
 }
 
 /** A tool's result as JSON text for viewers, and as text for the model. */
-function textsOf(
-  value: unknown,
-  maxOutput: number,
-): [shown: string, read: string] {
+function textsOf(value: unknown, maxOutput: number): [shown: string, read: string] {
   const shown = jsonText(value);
   const text = typeof value === "string" ? value : shown;
   if (!isLongerThan(shown, maxOutput)) return [shown, text];

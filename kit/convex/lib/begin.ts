@@ -45,10 +45,7 @@ export type Begun = Infer<typeof vBegun>;
  * is returned, `reused`. Throws NotFound, StreamActive, ClientMessageIdTaken,
  * BadArguments.
  */
-export async function beginReply(
-  ctx: MutationCtx,
-  request: Beginning,
-): Promise<Begun> {
+export async function beginReply(ctx: MutationCtx, request: Beginning): Promise<Begun> {
   const { taskId, prompt, clientMessageId, leaseMs } = request;
   if ((await ctx.db.get("tasks", taskId)) === null) {
     throw refusal("NotFound", `There is no task ${taskId}.`, { taskId });
@@ -97,10 +94,7 @@ export async function beginReply(
 
 function checkRequest({ prompt, clientMessageId }: Beginning): void {
   if (prompt.trim() === "") {
-    throw refusal(
-      "BadArguments",
-      "The prompt is blank: `prompt` needs some text.",
-    );
+    throw refusal("BadArguments", "The prompt is blank: `prompt` needs some text.");
   }
   const size = utf8Length(prompt);
   if (size > MAX_PROMPT_BYTES) {
@@ -160,10 +154,7 @@ async function refuseSecondStream(
   }
 }
 
-async function nextSequence(
-  ctx: QueryCtx,
-  taskId: Id<"tasks">,
-): Promise<number> {
+async function nextSequence(ctx: QueryCtx, taskId: Id<"tasks">): Promise<number> {
   const last = await ctx.db
     .query("chatMessages")
     .withIndex("by_task_sequence", (q) => q.eq("taskId", taskId))

@@ -232,9 +232,7 @@ function applyToInts(op: BinaryOp, a: bigint, b: bigint): Num {
 /** The remainder with the sign of the divisor. */
 function modulo(a: bigint, b: bigint): bigint {
   const remainder = a % b;
-  return remainder !== 0n && remainder < 0n !== b < 0n
-    ? remainder + b
-    : remainder;
+  return remainder !== 0n && remainder < 0n !== b < 0n ? remainder + b : remainder;
 }
 
 function applyToFloats(op: BinaryOp, a: number, b: number): Num {
@@ -254,9 +252,7 @@ function applyToFloats(op: BinaryOp, a: number, b: number): Num {
     case "%": {
       if (b === 0) throw divisionBy("float modulo");
       const remainder = a % b;
-      return remainder !== 0 && remainder < 0 !== b < 0
-        ? remainder + b
-        : remainder;
+      return remainder !== 0 && remainder < 0 !== b < 0 ? remainder + b : remainder;
     }
     case "**":
       if (a === 0 && b < 0) {
@@ -334,6 +330,7 @@ function rounded(args: Num[]): Num {
 
 function roundedInt(value: bigint, digits: bigint): bigint {
   if (digits >= 0n) return value;
+  if (digits < -MAX_DIGITS) return 0n; // and no power of ten without end
   const unit = 10n ** -digits;
   const below = value - modulo(value, unit);
   const twice = 2n * (value - below);
@@ -343,6 +340,7 @@ function roundedInt(value: bigint, digits: bigint): bigint {
 
 function roundedFloat(value: number, digits: number): number {
   if (digits > 20) return value;
+  if (digits < -MAX_DIGITS) return 0 * value;
   if (digits < 0) {
     const unit = 10 ** -digits;
     return toEven(value / unit) * unit;

@@ -59,10 +59,7 @@ export function takeBatch(
   return [batch, []];
 }
 
-function* fittingChunks(
-  chunks: Iterable<Chunk>,
-  maxBytes: number,
-): Generator<Chunk> {
+function* fittingChunks(chunks: Iterable<Chunk>, maxBytes: number): Generator<Chunk> {
   // A code point has four bytes at most.
   const step = Math.max(Math.floor(maxBytes / 4), 1);
   for (const chunk of chunks) {

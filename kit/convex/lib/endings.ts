@@ -100,10 +100,7 @@ export async function finalize(
 }
 
 /** End the stream if its producer is dead or does not stop, or look again later. */
-export async function watch(
-  ctx: MutationCtx,
-  streamId: Id<"streams">,
-): Promise<void> {
+export async function watch(ctx: MutationCtx, streamId: Id<"streams">): Promise<void> {
   const stream = await ctx.db.get("streams", streamId);
   if (stream === null || stream.state === "done") return;
   if (await endIfDead(ctx, stream)) return;
@@ -206,10 +203,7 @@ async function finalParts(
   const parts = fold.snapshot().slice(0, MAX_STORED_PARTS);
   const errors = parts.filter((part) => part.type === "error");
   const { error } = ending;
-  if (
-    error !== undefined &&
-    !errors.some((part) => part.errorText === error)
-  ) {
+  if (error !== undefined && !errors.some((part) => part.errorText === error)) {
     parts.push({
       id: `error-${errors.length}`,
       type: "error",

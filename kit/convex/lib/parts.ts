@@ -99,11 +99,7 @@ export class PartsFold {
         this.openCall(chunk.toolCallId, chunk.toolName);
         break;
       case "tool-input-delta":
-        this.append(
-          this.openCall(chunk.toolCallId, ""),
-          "text",
-          chunk.inputTextDelta,
-        );
+        this.append(this.openCall(chunk.toolCallId, ""), "text", chunk.inputTextDelta);
         break;
       case "tool-input-available":
       case "tool-input-error":

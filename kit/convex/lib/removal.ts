@@ -48,10 +48,7 @@ export async function removeContent(
 }
 
 /** True if that was all. */
-async function removeWhatFits(
-  ctx: MutationCtx,
-  taskId: Id<"tasks">,
-): Promise<boolean> {
+async function removeWhatFits(ctx: MutationCtx, taskId: Id<"tasks">): Promise<boolean> {
   const room = new Room(ctx);
   for (;;) {
     const streams = await ctx.db
@@ -107,10 +104,7 @@ class Room {
     return false;
   }
 
-  async delete<Table extends TableNames>(
-    table: Table,
-    row: Doc<Table>,
-  ): Promise<void> {
+  async delete<Table extends TableNames>(table: Table, row: Doc<Table>): Promise<void> {
     await this.ctx.db.delete(table, row._id as Id<Table>);
     this.left -= ROW_COST + getConvexSize(row);
   }

@@ -73,10 +73,7 @@ function checkedKeys(apiKeys: Value): ApiKeys {
     Array.isArray(apiKeys) ||
     apiKeys instanceof ArrayBuffer
   ) {
-    throw refusal(
-      "BadArguments",
-      "`apiKeys` must be an object of keys by provider.",
-    );
+    throw refusal("BadArguments", "`apiKeys` must be an object of keys by provider.");
   }
   const unknown = Object.keys(apiKeys)
     .filter((name) => !PROVIDERS.some((provider) => provider === name))
@@ -92,10 +89,7 @@ function checkedKeys(apiKeys: Value): ApiKeys {
   for (const [provider, key] of Object.entries(apiKeys)) {
     if (key === undefined || key === null) continue;
     if (typeof key !== "string") {
-      throw refusal(
-        "BadArguments",
-        `\`apiKeys.${provider}\` must be a string.`,
-      );
+      throw refusal("BadArguments", `\`apiKeys.${provider}\` must be a string.`);
     }
     given[provider] = key;
   }

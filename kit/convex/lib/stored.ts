@@ -95,9 +95,7 @@ async function whole(ctx: QueryCtx, document: Message): Promise<Message> {
 
 function isSpilled(document: Message): boolean {
   return (
-    document.role === "ASSISTANT" &&
-    document.parts === undefined &&
-    !isLive(document)
+    document.role === "ASSISTANT" && document.parts === undefined && !isLive(document)
   );
 }
 
@@ -195,9 +193,7 @@ export async function replyTo(
 ): Promise<Message | null> {
   return await ctx.db
     .query("chatMessages")
-    .withIndex("by_promptMessageId", (q) =>
-      q.eq("promptMessageId", promptMessageId),
-    )
+    .withIndex("by_promptMessageId", (q) => q.eq("promptMessageId", promptMessageId))
     .order("desc")
     .first();
 }

@@ -20,10 +20,7 @@ const SWEEP_INTERVAL_MS = 60_000;
  * A sweep that is an interval late counts as lost. Should it come after all, it is no
  * longer the one in the row, and ends at once: there is never more than one chain.
  */
-export async function keepSweeping(
-  ctx: MutationCtx,
-  after?: number,
-): Promise<void> {
+export async function keepSweeping(ctx: MutationCtx, after?: number): Promise<void> {
   const row = await ctx.db.query("sweeps").first();
   const now = Date.now();
   const dueAt = now + SWEEP_INTERVAL_MS;

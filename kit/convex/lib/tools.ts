@@ -112,10 +112,7 @@ function wordsOf(text: string): string[] {
 // --- wait_seconds -----------------------------------------------------------------
 
 /** Do nothing for a while: for rehearsing what happens during a slow tool. */
-async function waitSeconds(
-  args: ToolArguments,
-  signal: AbortSignal,
-): Promise<unknown> {
+async function waitSeconds(args: ToolArguments, signal: AbortSignal): Promise<unknown> {
   const seconds = args["seconds"];
   if (typeof seconds !== "number") {
     throw new ToolError("ValueError", "`seconds` must be a number");

@@ -136,9 +136,9 @@ function debugNumber(value: number): string {
   if (Number.isNaN(value)) return "NaN";
   if (!Number.isFinite(value)) return value > 0 ? "inf" : "-inf";
   // Rust writes exponents without plus sign and leading zeros.
-  return new Float(value).toString().replace(/e([+-])0?/, (_, sign) =>
-    sign === "-" ? "e-" : "e",
-  );
+  return new Float(value)
+    .toString()
+    .replace(/e([+-])0?/, (_, sign) => (sign === "-" ? "e-" : "e"));
 }
 
 const RUST_ESCAPES: Record<string, string> = {

@@ -171,9 +171,7 @@ export class DeltaWriter {
   }
 
   private isFull(): boolean {
-    return (
-      this.state === "open" && this.pendingBytes >= this.options.maxBuffer
-    );
+    return this.state === "open" && this.pendingBytes >= this.options.maxBuffer;
   }
 
   private take(): Chunk[] {

@@ -3,10 +3,7 @@
  *
  * Serves OpenRouter and, by KIT_OPENROUTER_BASE_URL, servers that speak the same.
  */
-import {
-  createOpenRouter,
-  type OpenRouterProvider,
-} from "@openrouter/ai-sdk-provider";
+import { createOpenRouter, type OpenRouterProvider } from "@openrouter/ai-sdk-provider";
 import type { Chunk, FinishReason } from "../parts";
 import {
   type CallPart,
@@ -139,8 +136,6 @@ class CompletionReader extends Reader {
     if (run === null) return [];
     if (run.kind === "text") return [{ type: "text-end", id: run.id }];
     this.signature = "";
-    return [
-      { type: "reasoning-end", id: run.id, ...(signature && { signature }) },
-    ];
+    return [{ type: "reasoning-end", id: run.id, ...(signature && { signature }) }];
   }
 }

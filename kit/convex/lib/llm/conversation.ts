@@ -27,7 +27,7 @@ import { ResponsesWire } from "./responses";
 import { Transport } from "./transport";
 import type { Ask, Wire, WireSettings } from "./wire";
 
-// It would print what was asked.
+// A warning would show up in the log with parts of what was asked.
 (globalThis as { AI_SDK_LOG_WARNINGS?: boolean }).AI_SDK_LOG_WARNINGS = false;
 
 /** How long to wait for what comes after the reply has ended: usage, `[DONE]`. */
@@ -171,9 +171,7 @@ export class Conversation {
   private incomplete(): ModelError {
     const { contentType } = this.transport;
     if (contentType !== "" && contentType !== "text/event-stream") {
-      return this.failures.protocol(
-        `it is ${contentType}, not a stream of events`,
-      );
+      return this.failures.protocol(`it is ${contentType}, not a stream of events`);
     }
     return this.failures.interrupted();
   }
@@ -220,6 +218,7 @@ function witnessed(
             } catch (error) {
               controller.enqueue({ type: "error", error });
               controller.terminate();
+              return;
             }
             if (reader.complete && !wasComplete) onComplete();
           },

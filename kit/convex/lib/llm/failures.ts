@@ -11,11 +11,7 @@
 import { APICallError, JSONParseError, NoOutputGeneratedError } from "ai";
 import { general, quoted } from "../format";
 import { firstCodePoints, isLongerThan } from "../text";
-import {
-  ModelError,
-  type ModelErrorDetails,
-  type ModelErrorKind,
-} from "./errors";
+import { ModelError, type ModelErrorDetails, type ModelErrorKind } from "./errors";
 import { PROVIDERS, type Route } from "./providers";
 import { redact } from "./secret";
 
@@ -187,8 +183,7 @@ export class Failures {
   /** What to do about it. */
   private advice(kind: ModelErrorKind, retryAfter: number | undefined): string {
     const { provider, model, baseUrl } = this.route;
-    const waits =
-      kind === "rate-limit" || kind === "overloaded" || kind === "server";
+    const waits = kind === "rate-limit" || kind === "overloaded" || kind === "server";
     if (waits && retryAfter !== undefined) {
       const more =
         retryAfter > LONGEST_WAIT
@@ -301,7 +296,10 @@ function kindOfStatus(status: number): ModelErrorKind {
 
 /** The provider's words on one line; a web page says nothing worth showing. */
 function shown(text: unknown): string {
-  const line = String(text ?? "").split(/\s+/).filter(Boolean).join(" ");
+  const line = String(text ?? "")
+    .split(/\s+/)
+    .filter(Boolean)
+    .join(" ");
   if (line.startsWith("<")) return "";
   if (!isLongerThan(line, LONGEST_TEXT)) return line;
   return `${firstCodePoints(line, LONGEST_TEXT)}…`;

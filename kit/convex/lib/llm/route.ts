@@ -24,12 +24,7 @@ import type { ApiKeys } from "../requests";
 import type { Environment } from "../settings";
 import { firstCodePoints, isLongerThan } from "../text";
 import { ConfigError, ModelError } from "./errors";
-import {
-  PROVIDER_NAMES,
-  type ProviderName,
-  PROVIDERS,
-  type Route,
-} from "./providers";
+import { PROVIDER_NAMES, type ProviderName, PROVIDERS, type Route } from "./providers";
 import { PLACEHOLDER_KEY, Secret } from "./secret";
 
 const DEFAULT_READ_TIMEOUT = 60;

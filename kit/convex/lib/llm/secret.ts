@@ -15,10 +15,7 @@ const PATTERNS: readonly (readonly [RegExp, string])[] = [
   // Keys of all three providers, also as the providers mask them: sk-ab***yz.
   [/\bsk-[\w*.-]{7,}[\w*]/g, REDACTED],
   [/\b(bearer\s+)[\w.~+/=*-]{16,}/gi, `$1${REDACTED}`],
-  [
-    /\b((?:x-)?api[-_]?key["']?\s*[:=]\s*["']?)[^\s"',;}]{8,}/gi,
-    `$1${REDACTED}`,
-  ],
+  [/\b((?:x-)?api[-_]?key["']?\s*[:=]\s*["']?)[^\s"',;}]{8,}/gi, `$1${REDACTED}`],
   [/(:\/\/)[^/\s@]+@/g, `$1${REDACTED}@`],
 ];
 

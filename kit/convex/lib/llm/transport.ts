@@ -62,9 +62,7 @@ export class Transport {
   };
 
   /** The same body, which ends in an error when it falls silent or breaks. */
-  private watched(
-    body: ReadableStream<Uint8Array>,
-  ): ReadableStream<Uint8Array> {
+  private watched(body: ReadableStream<Uint8Array>): ReadableStream<Uint8Array> {
     const reader = body.getReader();
     return new ReadableStream<Uint8Array>({
       pull: async (controller) => {
