@@ -345,6 +345,50 @@ async def test_a_slow_client_gets_the_newest_state_and_nothing_piles_up(
         assert transitions < writes / 2
 
 
+async def test_a_page_keeps_its_end_also_on_another_socket(
+    deployment: DeploymentProcess, channel: str
+) -> None:
+    ids = [await post(deployment, "notes:add", note(channel, body)) for body in "abc"]
+    page = {"numItems": 2, "cursor": None}
+    add = added(0, "notes:page", {"channel": channel, "paginationOpts": page})
+
+    async with sync_client(deployment.url) as client:
+        await client.connect()
+        await client.modify(add)
+        (first,) = (await client.transition())["modifications"]
+        assert first["value"] == ["a", "b"]
+        await post(deployment, "notes:remove", {"id": ids[0]})
+        (second,) = (await client.transition())["modifications"]
+        assert second["value"] == ["b"]
+        assert second["journal"] == first["journal"]
+
+    async with sync_client(deployment.url) as again, sync_client(deployment.url) as new:
+        for client, journal, value in (
+            (again, first["journal"], ["b"]),
+            (new, None, ["b", "c"]),
+        ):
+            await client.connect()
+            await client.modify({**add, "journal": journal})
+            (found,) = (await client.transition())["modifications"]
+            assert found["value"] == value
+            assert (found["journal"] == first["journal"]) is (journal is not None)
+
+
+async def test_a_journal_that_is_none_fails_its_query_once(
+    deployment: DeploymentProcess, channel: str
+) -> None:
+    page = {"numItems": 2, "cursor": None}
+    add = added(0, "notes:page", {"channel": channel, "paginationOpts": page})
+    async with sync_client(deployment.url) as client:
+        await client.connect()
+        await client.modify({**add, "journal": "nonsense"})
+        (failed,) = (await client.transition())["modifications"]
+        assert failed["type"] == "QueryFailed"
+        await client.modify(removed(0), {**add, "journal": failed["journal"]})
+        (found,) = (await client.transition())["modifications"]
+        assert found["value"] == []
+
+
 # --- sessions: mistakes and malice --------------------------------------------
 
 

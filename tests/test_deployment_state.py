@@ -355,3 +355,18 @@ def test_whatever_happens_the_client_ends_up_with_the_newest_results(
         query_id: str(result.value).encode() for query_id, result in truth.items()
     }
     assert version.query_set == query_set
+
+
+def test_a_journal_goes_to_the_client_but_is_no_news() -> None:
+    state = SyncState()
+    state.modify_query_set(change(0, Add(0, "m:f")))
+    transition = state.transition({0: QueryResult("1.0", journal="one")}, 10)
+    (updated,) = transition.modifications
+    assert isinstance(updated, QueryUpdated) and updated.journal == "one"
+    state.query_changed(0)
+    transition = state.transition({0: QueryResult("1.0", journal="two")}, 11)
+    assert transition.modifications == []
+    state.query_changed(0)
+    failed = QueryResult(QueryError("no", "no"), journal="three")
+    (changed,) = state.transition({0: failed}, 12).modifications
+    assert isinstance(changed, QueryFailed) and changed.journal == "three"

@@ -44,17 +44,30 @@ class Queries:
         self.reads: dict[str, dict[int, list[Interval]]] = {}
         # Paths that ask who calls.
         self.personal: set[str] = set()
+        # Those that paginate, and with which journal each query ran.
+        self.paginated: set[str] = set()
+        self.journals: list[str | None] = []
         self.failure: FunctionFailure | Exception | None = None
 
-    def __call__(self, path: str, args: JsonValue, identity: Identity) -> QueryOutcome:
+    def __call__(
+        self, path: str, args: JsonValue, identity: Identity, journal: str | None
+    ) -> QueryOutcome:
         self.runs.append((path, args))
         self.identities.append(identity)
+        self.journals.append(journal)
         if isinstance(self.failure, Exception):
             raise self.failure
         read_set = ReadSet(self.reads.get(path, {}))
         value = None if self.failure else str(float(len(self.runs)))
+        end = journal or f"end {len(self.runs)}"
         return QueryOutcome(
-            value, self.failure, ["[LOG] 'ran'"], read_set, 1, path in self.personal
+            value,
+            self.failure,
+            ["[LOG] 'ran'"],
+            read_set,
+            1,
+            path in self.personal,
+            end if path in self.paginated else None,
         )
 
 
@@ -82,8 +95,11 @@ def follow(subscriptions: Subscriptions) -> Follow:
         by: Session | None = None,
         query_id: int = 0,
         identity: Identity = NOBODY,
+        journal: str | None = None,
     ) -> Subscription:
-        query = subscriptions.subscribe(path, args, by or Session(), query_id, identity)
+        query = subscriptions.subscribe(
+            path, args, by or Session(), query_id, identity, journal
+        )
         subscriptions.refresh(query)
         return query
 
@@ -407,3 +423,67 @@ def test_a_subscription_that_has_ended_does_not_run(
     subscriptions.unsubscribe(ended)
     subscriptions.refresh(ended)
     assert queries.runs == []
+
+
+# --- pages --------------------------------------------------------------------
+
+
+def test_a_page_keeps_its_journal(
+    queries: Queries, subscriptions: Subscriptions, follow: Follow
+) -> None:
+    queries.paginated = {"m:f"}
+    queries.reads = {"m:f": {7: [(b"b", b"d")]}}
+    page = follow("m:f")
+    assert page.result.journal == "end 1"
+    for _ in range(2):
+        subscriptions.committed({7: [b"b"]})
+        subscriptions.refresh(page)
+    assert queries.journals == [None, "end 1", "end 1"]
+    assert page.result.journal == "end 1"
+
+
+def test_whoever_comes_later_begins_with_a_page_of_its_own(
+    queries: Queries, subscriptions: Subscriptions, follow: Follow
+) -> None:
+    queries.paginated = {"m:f"}
+    together = [subscriptions.subscribe("m:f", EMPTY, Session(), 0) for _ in range(2)]
+    for subscription in together:
+        subscriptions.refresh(subscription)
+    later = follow("m:f")
+    assert queries.journals == [None, None]
+    assert [each.result.journal for each in (*together, later)] == [
+        "end 1",
+        "end 1",
+        "end 2",
+    ]
+    assert len(subscriptions) == 2
+    for subscription in (*together, later):
+        subscriptions.unsubscribe(subscription)
+    assert len(subscriptions) == 0
+
+
+def test_a_page_goes_on_with_the_journal_that_a_client_brings(
+    queries: Queries, follow: Follow
+) -> None:
+    queries.paginated = {"m:f"}
+    page = follow("m:f", journal="end 9")
+    assert queries.journals == ["end 9"]
+    assert page.result.journal == "end 9"
+
+
+def test_each_user_keeps_the_page_that_all_had(
+    queries: Queries, subscriptions: Subscriptions
+) -> None:
+    queries.paginated = {"m:f"}
+    queries.reads = {"m:f": {7: [(b"b", b"d")]}}
+    followed = [
+        subscriptions.subscribe("m:f", EMPTY, Session(), 0, identity)
+        for identity in (ANN, BOB)
+    ]
+    subscriptions.refresh(followed[0])
+    queries.personal = {"m:f"}
+    subscriptions.committed({7: [b"b"]})
+    for subscription in followed:
+        subscriptions.refresh(subscription)
+    assert queries.identities == [ANN, ANN, BOB]
+    assert queries.journals == [None, "end 1", "end 1"]

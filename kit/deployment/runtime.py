@@ -84,7 +84,7 @@ class Runtime:
         decoded = decode_args(path, args)
         if isinstance(decoded, FunctionFailure):
             return QueryOutcome(None, decoded, [], ReadSet({}), 0)
-        return self._run_query(path, decoded, identity, at)
+        return self._run_query(path, decoded, identity, at=at)
 
     def mutation(
         self,
@@ -151,11 +151,22 @@ class Runtime:
         task.add_done_callback(self._background.discard)
 
     def _run_query(
-        self, path: str, args: JsonValue, identity: Identity, at: int | None = None
+        self,
+        path: str,
+        args: JsonValue,
+        identity: Identity,
+        journal: str | None = None,
+        *,
+        at: int | None = None,
     ) -> QueryOutcome:
         started = time.perf_counter()
         outcome = self.engine.run_query(
-            path, args, internal=identity.is_admin, identity=identity.user, at=at
+            path,
+            args,
+            internal=identity.is_admin,
+            identity=identity.user,
+            journal=journal,
+            at=at,
         )
         _note("query", path, outcome.error, started)
         return outcome

@@ -224,7 +224,12 @@ class Session:
             self._unsubscribe(query_id)
         for add in change.added:
             self._queries[add.query_id] = self._runtime.subscriptions.subscribe(
-                add.udf_path, add.args, self, add.query_id, self._identity
+                add.udf_path,
+                add.args,
+                self,
+                add.query_id,
+                self._identity,
+                add.journal,
             )
 
     def _unsubscribe(self, query_id: int) -> None:

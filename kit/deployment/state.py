@@ -79,6 +79,8 @@ class QueryResult:
 
     value: str | QueryError
     log_lines: tuple[str, ...] = ()
+    # Of a page: the client gives it back when it subscribes anew.
+    journal: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,10 +269,14 @@ class SyncState:
 def _modification(query_id: int, result: QueryResult) -> QueryUpdated | QueryFailed:
     match result.value:
         case str(value):
-            return QueryUpdated(query_id, Raw(value), result.log_lines)
+            return QueryUpdated(query_id, Raw(value), result.log_lines, result.journal)
         case QueryError(text=text, data=data):
             return QueryFailed(
-                query_id, text, UNSET if data is None else Raw(data), result.log_lines
+                query_id,
+                text,
+                UNSET if data is None else Raw(data),
+                result.log_lines,
+                result.journal,
             )
         case _:
             assert_never(result.value)

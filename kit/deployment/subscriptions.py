@@ -7,6 +7,10 @@ query once, however many follow it. A result that nobody follows any more is dro
 It runs queries through the engine, without waiting; what a session has been sent is
 not known here (`state`).
 
+A page of a paginated query keeps its end as long as it is followed: that is in its
+journal, which each run takes from the one before. Whoever comes later begins with a
+page of its own, or with the journal that it had before its connection was lost.
+
 The invariants that make transitions consistent: a result that is not stale is the
 one that its query would have, for all who follow it, at the engine's latest timestamp,
 because every commit marks what it touches before anything else happens; and of a
@@ -35,9 +39,10 @@ from kit.values import InvalidValue, JsonValue, canonical, from_json
 
 __all__ = ["SharedQuery", "Subscription", "Subscriptions", "Watcher"]
 
-RunQuery = Callable[[str, JsonValue, Identity], QueryOutcome]
-# Function path, arguments, and whether internal functions are within reach.
-QueryKey = tuple[str, str, bool]
+RunQuery = Callable[[str, JsonValue, Identity, str | None], QueryOutcome]
+# Function path, arguments, whether internal functions are within reach, and the
+# journal to begin with.
+QueryKey = tuple[str, str, bool, str | None]
 
 _NOTHING_READ = ReadSet({})
 
@@ -79,12 +84,24 @@ class Subscription:
 class SharedQuery:
     """One result, followed by at least one subscription."""
 
-    __slots__ = ("_result", "family", "followers", "read_set", "stale", "user")
+    __slots__ = (
+        "_result",
+        "family",
+        "followers",
+        "journal",
+        "read_set",
+        "stale",
+        "user",
+    )
 
-    def __init__(self, family: QueryFamily, user: UserIdentity | None) -> None:
+    def __init__(
+        self, family: QueryFamily, user: UserIdentity | None, journal: str | None
+    ) -> None:
         self.family = family
         # Whose result it is, in a family that is personal.
         self.user = user
+        # For the next run.
+        self.journal = journal
         self.followers: set[Subscription] = set()
         self.stale = True
         self.read_set = _NOTHING_READ
@@ -125,12 +142,12 @@ class QueryFamily:
         self.personal = False
         self.queries: dict[UserIdentity | None, SharedQuery] = {}
 
-    def query_for(self, user: UserIdentity | None) -> SharedQuery:
-        """The one that `user` is to follow."""
+    def query_for(self, user: UserIdentity | None, journal: str | None) -> SharedQuery:
+        """The one that `user` is to follow; a new one begins with `journal`."""
         whose = user if self.personal else None
         query = self.queries.get(whose)
         if query is None:
-            query = self.queries[whose] = SharedQuery(self, whose)
+            query = self.queries[whose] = SharedQuery(self, whose, journal)
         return query
 
 
@@ -139,12 +156,14 @@ class Subscriptions:
 
     def __init__(self, run_query: RunQuery) -> None:
         self._run_query = run_query
+        # Those that newcomers can join.
         self._families: dict[QueryKey, QueryFamily] = {}
+        self._followed: set[SharedQuery] = set()
         self._readers: dict[int, IntervalIndex[SharedQuery]] = {}
 
     def __len__(self) -> int:
         """How many results are held."""
-        return sum(len(family.queries) for family in self._families.values())
+        return len(self._followed)
 
     def subscribe(
         self,
@@ -153,12 +172,17 @@ class Subscriptions:
         watcher: Watcher,
         query_id: int,
         identity: Identity = NOBODY,
+        journal: str | None = None,
     ) -> Subscription:
-        """Let `watcher` follow a query as its `query_id`. It is not run here."""
+        """Let `watcher` follow a query as its `query_id`. It is not run here.
+
+        `journal`: of a page that it followed before.
+        """
         decoded = decode_args(path, args)
-        key = _key_of(path, decoded, args, identity.is_admin)
+        key = (*_key_of(path, decoded, args), identity.is_admin, journal)
         family = self._family(key, path, decoded)
-        query = family.query_for(identity.user)
+        query = family.query_for(identity.user, journal)
+        self._followed.add(query)
         return Subscription(watcher, query_id, identity, query)
 
     def unsubscribe(self, subscription: Subscription) -> None:
@@ -169,19 +193,20 @@ class Subscriptions:
         if query.followers or family.queries.get(query.user) is not query:
             return
         self._follow(query, _NOTHING_READ)
+        self._followed.discard(query)
         del family.queries[query.user]
         if not family.queries:
-            del self._families[family.key]
+            self._close(family)
 
     def change_identity(self, subscription: Subscription, identity: Identity) -> None:
         """Follow as somebody else; the watcher is told if that makes a difference."""
         before, subscription.identity = subscription.identity, identity
-        family = subscription.query.family
+        family, journal = subscription.query.family, subscription.query.journal
         if before.is_admin != identity.is_admin:
-            path, args, _ = family.key
-            key = (path, args, identity.is_admin)
+            path, args, *_ = family.key
+            key = (path, args, identity.is_admin, journal)
             family = self._family(key, family.path, family.args)
-        query = family.query_for(identity.user)
+        query = family.query_for(identity.user, journal)
         if query is not subscription.query:
             self._move(subscription, query)
             subscription.watcher.query_changed(subscription.query_id)
@@ -195,9 +220,12 @@ class Subscriptions:
         query = subscription.query
         if not query.stale or subscription not in query.followers:
             return
-        outcome = self._run(query.family, subscription.identity)
+        outcome = self._run(query, subscription.identity)
         if outcome.identity_read and not query.family.personal:
             self._make_personal(query, subscription.identity.user)
+        if outcome.journal is not None:
+            self._close(query.family)
+        query.journal = outcome.journal
         self._follow(query, outcome.read_set)
         query.result = _result_of(outcome)
         query.stale = False
@@ -224,10 +252,16 @@ class Subscriptions:
             family = self._families[key] = QueryFamily(key, path, args)
         return family
 
-    def _run(self, family: QueryFamily, identity: Identity) -> QueryOutcome:
-        if isinstance(family.args, FunctionFailure):
-            return QueryOutcome(None, family.args, [], _NOTHING_READ, 0)
-        return self._run_query(family.path, family.args, identity)
+    def _close(self, family: QueryFamily) -> None:
+        """Let nobody join any more."""
+        if self._families.get(family.key) is family:
+            del self._families[family.key]
+
+    def _run(self, query: SharedQuery, identity: Identity) -> QueryOutcome:
+        path, args = query.family.path, query.family.args
+        if isinstance(args, FunctionFailure):
+            return QueryOutcome(None, args, [], _NOTHING_READ, 0)
+        return self._run_query(path, args, identity, query.journal)
 
     def _make_personal(self, query: SharedQuery, user: UserIdentity | None) -> None:
         """Leave `query` to those who follow as `user`; the others run it themselves.
@@ -240,10 +274,12 @@ class Subscriptions:
         query.user = user
         for other in list(query.followers):
             if other.identity.user != user:
-                self._move(other, family.query_for(other.identity.user))
+                own = family.query_for(other.identity.user, query.journal)
+                self._move(other, own)
 
     def _move(self, subscription: Subscription, query: SharedQuery) -> None:
         # It joins before it leaves: its family is not to be dropped in between.
+        self._followed.add(query)
         query.followers.add(subscription)
         self.unsubscribe(subscription)
         subscription.query = query
@@ -274,17 +310,15 @@ def _invalidate(query: SharedQuery) -> None:
         follower.watcher.query_changed(follower.query_id)
 
 
-def _key_of(
-    path: str, args: JsonValue | FunctionFailure, raw: Raw, is_admin: bool
-) -> QueryKey:
+def _key_of(path: str, args: JsonValue | FunctionFailure, raw: Raw) -> tuple[str, str]:
     """One key for `m:f` and `m.js:f`, and for arguments that are the same value."""
     # What is invalid is followed too, and answered by a failure: as it was given.
     with contextlib.suppress(ValueError):
         path = parse_path(path).canonical
     if not isinstance(args, FunctionFailure):
         with contextlib.suppress(InvalidValue):
-            return path, canonical(from_json(args)), is_admin
-    return path, "as given: " + bytes(raw).decode("utf-8", "replace"), is_admin
+            return path, canonical(from_json(args))
+    return path, "as given: " + bytes(raw).decode("utf-8", "replace")
 
 
 def _result_of(outcome: QueryOutcome) -> QueryResult:
@@ -292,6 +326,7 @@ def _result_of(outcome: QueryOutcome) -> QueryResult:
     error = outcome.error
     if error is None:
         assert outcome.value_json is not None
-        return QueryResult(outcome.value_json, log_lines)
+        return QueryResult(outcome.value_json, log_lines, outcome.journal)
     text = error.render(new_request_id())
-    return QueryResult(QueryError(error.text, text, error.data_json), log_lines)
+    failed = QueryError(error.text, text, error.data_json)
+    return QueryResult(failed, log_lines, outcome.journal)

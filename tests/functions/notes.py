@@ -12,6 +12,7 @@ from kit.deployment.functions import (
     mutation,
     query,
 )
+from kit.deployment.pagination import pagination_opts_validator
 from kit.values import v
 
 BY_CHANNEL = {"channel": v.string()}
@@ -26,6 +27,16 @@ async def list(ctx: Any, args: Any) -> Any:
         .collect()
     )
     return [note["body"] for note in notes]
+
+
+@query(args={**BY_CHANNEL, "paginationOpts": pagination_opts_validator})
+async def page(ctx: Any, args: Any) -> Any:
+    """The bodies of one page."""
+    notes = ctx.db.query("notes").with_index(
+        "by_channel", lambda q: q.eq("channel", args["channel"])
+    )
+    found = await notes.paginate(args["paginationOpts"])
+    return [note["body"] for note in found["page"]]
 
 
 @query(args=BY_CHANNEL, returns=v.number())
