@@ -14,7 +14,7 @@ from kit.deployment.database import Database, SessionResult
 from kit.deployment.ids import decode_id
 from kit.deployment.index_ranges import IndexRange
 from kit.deployment.schema import Schema, define_schema, define_table
-from kit.deployment.tables import SCHEDULED_FUNCTIONS
+from kit.deployment.tables import CRON_JOBS, SCHEDULED_FUNCTIONS
 from kit.deployment.transaction import Transaction
 from kit.errors import DatabaseError
 from kit.values import v
@@ -167,7 +167,8 @@ def test_user_tables_are_numbered_from_10001_for_good(tmp_path: Path) -> None:
     with opened(tmp_path, schema) as database:
         insert(database, "c")
         found = {table.name: table.number for table in database.catalog}
-    assert found == {SCHEDULED_FUNCTIONS: 1, "a": 10001, "b": 10002, "c": 10003}
+    system = {SCHEDULED_FUNCTIONS: 1, CRON_JOBS: 2}
+    assert found == {**system, "a": 10001, "b": 10002, "c": 10003}
     with opened(tmp_path) as database:
         assert {table.name: table.number for table in database.catalog} == found
 

@@ -154,6 +154,91 @@ def test_without_schema_py_the_schema_is_empty(tmp_path: Path) -> None:
     assert FunctionRegistry.load(tmp_path).schema.tables == {}
 
 
+CRONS = """
+@internal_mutation()
+async def tidy(ctx, args): ...
+
+@query()
+async def look(ctx, args): ...
+
+crons = cron_jobs()
+"""
+
+
+def test_cron_jobs_are_loaded_beside_functions(tmp_path: Path) -> None:
+    line = 'crons.interval("tidy up", {"minutes": 1}, "crons:tidy", {"n": 1})'
+    registry = FunctionRegistry.load(folder_of(tmp_path, crons=CRONS + line))
+    assert registry.paths() == ["crons:look", "crons:tidy"]
+    assert list(registry.crons) == ["tidy up"]
+    assert registry.crons["tidy up"].args == {"n": 1.0}
+
+
+def test_without_crons_py_there_are_no_cron_jobs(tmp_path: Path) -> None:
+    assert FunctionRegistry.load(folder_of(tmp_path, notes=LIST)).crons == {}
+
+
+@pytest.mark.parametrize(
+    ("source", "problem"),
+    [
+        ("x = 1", "must define `crons = cron_jobs()`; found none."),
+        ("crons = {}", "must define `crons = cron_jobs()`; found {}."),
+        (
+            CRONS + "crons.hourly('c', 'crons:no')",
+            ": cron job 'c' is to run crons:no, which does not exist. Give it a mut",
+        ),
+        (
+            CRONS + "crons.hourly('c', 'crons:look')",
+            ": cron job 'c' is to run crons:look, which is a query. Give it a mutat",
+        ),
+        (
+            CRONS + "crons.interval('c', {}, 'crons:tidy')",
+            ", line 12: ValueError: Must specify one of seconds, minutes, or hours",
+        ),
+    ],
+)
+def test_broken_cron_jobs_are_told(tmp_path: Path, source: str, problem: str) -> None:
+    folder_of(tmp_path, crons=source)
+    found = load_error(tmp_path)
+    assert f"{tmp_path / 'crons.py'}" in found
+    assert problem in found
+
+
+@pytest.mark.parametrize(
+    ("source", "problem"),
+    [
+        ("http = http_router()", "HTTP actions (`httpRouter`): not offered by the em"),
+        (
+            "@http_action\nasync def hook(ctx, request): ...",
+            "HTTP actions (`httpAction`): not offered by the embedded deployment",
+        ),
+        (
+            "t = define_table(v.any()).search_index('s', {'searchField': 'a'})",
+            "Full text search (`searchIndex`): not offered by the embedded deploymen",
+        ),
+        (
+            "t = define_table(v.any()).vector_index('s', {'vectorField': 'a'})",
+            "Vector search (`vectorIndex`): not offered by the embedded deployment",
+        ),
+    ],
+)
+def test_what_is_not_offered_is_told_when_it_is_loaded(
+    tmp_path: Path, source: str, problem: str
+) -> None:
+    found = load_error(folder_of(tmp_path, m=source))
+    assert f"{tmp_path / 'm.py'}, line " in found
+    assert problem in found
+
+
+def test_a_folder_with_http_actions_is_told_to_leave_them_out(tmp_path: Path) -> None:
+    folder_of(tmp_path, http="", m=LIST)
+    assert load_error(tmp_path) == (
+        f"{tmp_path / 'http.py'}: HTTP actions are not offered by the embedded "
+        "deployment. Start the file's name with `_` to leave it out."
+    )
+    (tmp_path / "http.py").rename(tmp_path / "_http.py")
+    assert FunctionRegistry.load(tmp_path).paths() == ["m:list"]
+
+
 def load_error(folder: Path) -> str:
     with pytest.raises(FunctionLoadError) as error:
         FunctionRegistry.load(folder)

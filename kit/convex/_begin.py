@@ -8,7 +8,7 @@ from kit.convex._endings import end_if_dead
 from kit.convex._errors import refusal
 from kit.convex._messages import reply_to
 from kit.convex._streams import streams_of
-from kit.convex.crons import keep_sweeping
+from kit.convex._sweeps import keep_sweeping
 from kit.deployment.functions import UNSET
 
 __all__ = ["begin", "find_by_client_id"]

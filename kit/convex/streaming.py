@@ -20,7 +20,7 @@ from kit.convex._messages import history_before, result_of
 from kit.convex._requests import checked_request
 from kit.convex._settings import Settings
 from kit.convex._streams import live_streams
-from kit.convex.crons import end_sweeping, is_current, keep_sweeping
+from kit.convex._sweeps import end_sweeping, is_current, keep_sweeping
 from kit.convex.schema import (
     chunk,
     finish_reason,
@@ -377,7 +377,7 @@ async def watchdog(ctx: Any, args: dict[str, Any]) -> Any:
 async def sweep(ctx: Any, args: dict[str, Any]) -> Any:
     """Find streams that their watchdog has missed, and set another one on them.
 
-    `dueAt` marks a run that `crons` has scheduled: it schedules the next one.
+    `dueAt` marks a run of the chain of sweeps: it schedules the next one.
     """
     due = args.get("dueAt")
     if due is not None and not await is_current(ctx, due):

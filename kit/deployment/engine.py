@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from kit.deployment.console import collect_log_lines
+from kit.deployment.cron_jobs import store_cron_jobs
 from kit.deployment.database import Database, SessionResult
 from kit.deployment.deadline import FunctionTimedOut, run_with_deadline
 from kit.deployment.execution import (
@@ -94,7 +95,7 @@ class MutationOutcome:
 
 @dataclass(frozen=True)
 class Job:
-    """A scheduled function that is due."""
+    """A scheduled function, or a cron job, that is due."""
 
     id: str
     path: str
@@ -129,7 +130,7 @@ class Engine:
         self._now = now
         self._time_limit = time_limit
         self._jobs_ended = 0
-        self._fail_interrupted_jobs()
+        self._prepare_jobs()
 
     @property
     def latest_timestamp(self) -> int:
@@ -282,7 +283,7 @@ class Engine:
             )
         return None
 
-    # --- scheduled functions --------------------------------------------------
+    # --- scheduled functions and cron jobs ------------------------------------
 
     def schedule(
         self, path: str, args: JsonValue, due_ms: float, *, by_job: str | None = None
@@ -382,12 +383,16 @@ class Engine:
         if self._jobs_ended % JOBS_BETWEEN_PRUNINGS == 0:
             prune_jobs(transaction)
 
-    def _fail_interrupted_jobs(self) -> None:
-        """Actions that were running when the deployment ended are not run again."""
+    def _prepare_jobs(self) -> None:
+        """Bring the stored jobs to where this deployment starts.
+
+        Actions that were running when it ended are not run again.
+        """
         with self._transaction() as transaction:
             transaction.lift_limits()
             for document in jobs_in_progress(transaction):
                 finish_job(transaction, document, "failed", INTERRUPTED)
+            store_cron_jobs(transaction, self._registry.crons)
             prune_jobs(transaction)
             transaction.commit()
 

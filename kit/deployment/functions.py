@@ -28,8 +28,14 @@ from types import ModuleType
 from typing import Any, Literal, TypeAlias
 
 from kit.deployment.console import console
+from kit.deployment.crons import CronJob, Crons, cron_jobs
 from kit.deployment.index_keys import UNSET
 from kit.deployment.loading import import_modules, location_of
+from kit.deployment.not_offered import http_action, http_router
+from kit.deployment.pagination import (
+    pagination_opts_validator,
+    pagination_result_validator,
+)
 from kit.deployment.paths import FunctionPath, parse_path
 from kit.deployment.schema import Schema, define_schema, define_table
 from kit.errors import FunctionLoadError
@@ -43,12 +49,17 @@ __all__ = [
     "FunctionRegistry",
     "action",
     "console",
+    "cron_jobs",
     "define_schema",
     "define_table",
+    "http_action",
+    "http_router",
     "internal_action",
     "internal_mutation",
     "internal_query",
     "mutation",
+    "pagination_opts_validator",
+    "pagination_result_validator",
     "query",
 ]
 
@@ -57,6 +68,7 @@ Handler: TypeAlias = Callable[[Any, dict[str, Any]], Coroutine[Any, Any, Any]]
 ArgsValidator: TypeAlias = Mapping[str, Validator | OptionalField] | Validator | None
 
 SCHEMA_MODULE = "schema"
+CRONS_MODULE = "crons"
 
 
 @dataclass(frozen=True)
@@ -158,23 +170,25 @@ def _check_handler(handler: Handler) -> None:
 
 @dataclass(frozen=True)
 class FunctionRegistry:
-    """The functions of one folder by path, and its schema."""
+    """The functions of one folder by path, its schema, and its cron jobs by name."""
 
     functions: Mapping[FunctionPath, Function]
     schema: Schema = field(default_factory=Schema)
     folder: Path = field(default_factory=Path)
+    crons: Mapping[str, CronJob] = field(default_factory=dict)
 
     @classmethod
     def load(cls, folder: Path) -> FunctionRegistry:
         """Import the Python files below `folder` and collect their functions.
 
         Files and folders whose names start with `_` or `.`, and `node_modules`, are
-        left out; `schema.py`, if there is one, must define `schema`. A folder that is a
-        package is imported under its dotted name, any other through `sys.path` (one
-        such folder at a time in a process). Raises FunctionLoadError naming file and
-        line.
+        left out; `schema.py`, if there is one, must define `schema`, and `crons.py`
+        `crons`. A folder that is a package is imported under its dotted name, any
+        other through `sys.path` (one such folder at a time in a process). Raises
+        FunctionLoadError naming file and line.
         """
         folder = folder.resolve()
+        _check_no_http(folder)
         modules = import_modules(folder)
         schema = _schema_of(modules.pop(SCHEMA_MODULE, None))
         names = {module.__name__ for module in modules.values()}
@@ -183,7 +197,8 @@ class FunctionRegistry:
             for path, module in modules.items()
             for function in _functions_of(path, module, names)
         }
-        return cls(functions, schema, folder)
+        crons = _crons_of(modules.get(CRONS_MODULE), functions)
+        return cls(functions, schema, folder, crons)
 
     def get(self, path: str) -> Function | None:
         """The function at `messages:list` or `messages.js:list`; None if there is none.
@@ -201,6 +216,15 @@ class FunctionRegistry:
         return sorted(map(str, self.functions))
 
 
+def _check_no_http(folder: Path) -> None:
+    file = folder / "http.py"
+    if file.exists():
+        raise FunctionLoadError(
+            f"{file}: HTTP actions are not offered by the embedded deployment. Start "
+            "the file's name with `_` to leave it out."
+        )
+
+
 def _schema_of(module: ModuleType | None) -> Schema:
     if module is None:
         return Schema()
@@ -212,6 +236,28 @@ def _schema_of(module: ModuleType | None) -> Schema:
             f"found {found}."
         )
     return schema
+
+
+def _crons_of(
+    module: ModuleType | None, functions: Mapping[FunctionPath, Function]
+) -> Mapping[str, CronJob]:
+    if module is None:
+        return {}
+    crons = getattr(module, "crons", None)
+    if not isinstance(crons, Crons):
+        found = "none" if crons is None else repr(crons)
+        raise FunctionLoadError(
+            f"{module.__file__} must define `crons = cron_jobs()`; found {found}."
+        )
+    for name, job in crons.jobs.items():
+        function = functions.get(job.path)
+        if function is None or function.kind == "query":
+            problem = "is a query" if function else "does not exist"
+            raise FunctionLoadError(
+                f"{module.__file__}: cron job {name!r} is to run {job.path}, which "
+                f"{problem}. Give it a mutation or an action."
+            )
+    return crons.jobs
 
 
 def _functions_of(

@@ -5,6 +5,9 @@
  completedTime?: ms, state: {kind: pending | inProgress | success | failed | canceled,
                              error?: text when failed}}
 ```
+Cron jobs (`cron_jobs`) are run as if they were scheduled functions: where a job is
+begun, ended or looked for, both are meant.
+
 Each function here works in a transaction of the caller's. When a job is run, and by
 whom, is not decided here. Source: Convex's `model/src/scheduled_jobs`.
 """
@@ -14,11 +17,12 @@ from __future__ import annotations
 import math
 from typing import Any, Literal, TypeAlias
 
+from kit.deployment.cron_jobs import is_cron_job, reschedule
 from kit.deployment.failures import UsageError
 from kit.deployment.functions import FunctionRegistry
 from kit.deployment.index_ranges import IndexRange
 from kit.deployment.paths import FunctionPath, parse_path
-from kit.deployment.tables import SCHEDULED_FUNCTIONS
+from kit.deployment.tables import CRON_JOBS, SCHEDULED_FUNCTIONS
 from kit.deployment.transaction import Transaction
 
 __all__ = [
@@ -102,7 +106,10 @@ def finish_job(
     kind: EndState,
     error: str | None = None,
 ) -> None:
-    """Note that the job has ended, and how."""
+    """Note that the job has ended, and how; a cron job, when it is due again."""
+    if is_cron_job(document):
+        reschedule(transaction, document)
+        return
     state = {"kind": kind} if error is None else {"kind": kind, "error": error}
     transaction.patch(
         document["_id"],
@@ -112,14 +119,13 @@ def finish_job(
 
 def due_jobs(transaction: Transaction, now_ms: float, limit: int) -> list[JobDocument]:
     """Pending jobs that are due, the longest due first."""
-    return _in_state(transaction, "pending", limit, until=now_ms)
+    found = _in_state(transaction, "pending", limit, until=now_ms)
+    return sorted(found, key=_due)[:limit]
 
 
 def next_due(transaction: Transaction) -> float | None:
     """When the next pending job is due, ms since the epoch."""
-    found = _in_state(transaction, "pending", 1)
-    due: float | None = found[0]["scheduledTime"] if found else None
-    return due
+    return min(map(_due, _in_state(transaction, "pending", 1)), default=None)
 
 
 def jobs_in_progress(transaction: Transaction) -> list[JobDocument]:
@@ -131,7 +137,8 @@ def prune_jobs(transaction: Transaction) -> None:
     """Delete some of the jobs that ended long ago."""
     oldest = transaction.now * 1000.0 - LIFETIME
     ended = IndexRange().gte("completedTime", 0.0).lt("completedTime", oldest)
-    for document in _scan(transaction, "by_completion", ended, PRUNED_AT_ONCE):
+    oldest_first = (SCHEDULED_FUNCTIONS, "by_completion")
+    for document in _scan(transaction, *oldest_first, ended, PRUNED_AT_ONCE):
         transaction.delete(document["_id"])
 
 
@@ -167,6 +174,11 @@ def _is_canceled(transaction: Transaction, job_id: str | None) -> bool:
     return document is not None and document["state"]["kind"] == "canceled"
 
 
+def _due(document: JobDocument) -> float:
+    due: float = document["scheduledTime"]
+    return due
+
+
 def _in_state(
     transaction: Transaction,
     kind: str,
@@ -174,16 +186,25 @@ def _in_state(
     *,
     until: float | None = None,
 ) -> list[JobDocument]:
+    """Jobs of each table, at most `limit` of each, the longest due first."""
     chosen = IndexRange().eq("state.kind", kind)
     if until is not None:
         chosen.lte("scheduledTime", until)
-    return _scan(transaction, "by_state", chosen, limit)
+    return [
+        document
+        for table_name in (SCHEDULED_FUNCTIONS, CRON_JOBS)
+        for document in _scan(transaction, table_name, "by_state", chosen, limit)
+    ]
 
 
 def _scan(
-    transaction: Transaction, index_name: str, chosen: IndexRange, limit: int | None
+    transaction: Transaction,
+    table_name: str,
+    index_name: str,
+    chosen: IndexRange,
+    limit: int | None,
 ) -> list[JobDocument]:
-    table = transaction.table(SCHEDULED_FUNCTIONS)
+    table = transaction.table(table_name)
     assert table is not None, "every database has the system tables"
     index = table.indexes[index_name]
     return transaction.scan(index, chosen.interval(index, index_name), limit=limit)

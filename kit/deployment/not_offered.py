@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from kit.deployment.failures import UsageError
 
-__all__ = ["NotOffered", "not_offered"]
+__all__ = ["NotOffered", "http_action", "http_router", "not_offered"]
 
 
 def not_offered(what: str) -> NoReturn:
@@ -31,3 +31,13 @@ class NotOffered:
         if instance is None:
             return self
         not_offered(self._what)
+
+
+def http_router() -> NoReturn:
+    """Not offered here: a functions folder with HTTP actions does not load."""
+    not_offered("HTTP actions (`httpRouter`)")
+
+
+def http_action(handler: object = None) -> NoReturn:
+    """Not offered here: a functions folder with HTTP actions does not load."""
+    not_offered("HTTP actions (`httpAction`)")

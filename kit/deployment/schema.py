@@ -14,7 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any, NoReturn
 
+from kit.deployment.not_offered import not_offered
 from kit.values import ObjectValidator, Validator, is_identifier
 from kit.values.validators import (
     AnyValidator,
@@ -56,6 +58,14 @@ class TableDefinition:
         _check_index(self, name, fields)
         definition = IndexDefinition(name, tuple(fields))
         return replace(self, indexes={**self.indexes, name: definition})
+
+    def search_index(self, name: str, options: Any = None) -> NoReturn:
+        """Not offered here."""
+        not_offered("Full text search (`searchIndex`)")
+
+    def vector_index(self, name: str, options: Any = None) -> NoReturn:
+        """Not offered here."""
+        not_offered("Vector search (`vectorIndex`)")
 
 
 @dataclass(frozen=True)

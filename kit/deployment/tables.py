@@ -22,6 +22,7 @@ __all__ = [
     "BY_CREATION_TIME",
     "BY_ID",
     "CATALOG_INDEX",
+    "CRON_JOBS",
     "FIRST_USER_TABLE",
     "SCHEDULED_FUNCTIONS",
     "SYSTEM_TABLES",
@@ -38,19 +39,18 @@ BY_CREATION_TIME = "by_creation_time"
 BUILT_IN_INDEXES = (BY_ID, BY_CREATION_TIME)
 FIRST_USER_TABLE = 10001
 SCHEDULED_FUNCTIONS = "_scheduled_functions"
+CRON_JOBS = "_cron_jobs"
 
 # The index of the tables themselves, by name and by number: what was read when a
 # table was looked for and not there, and what is written when one comes to be.
 CATALOG_INDEX = 0
 
+_by_state = define_table(v.any()).index("by_state", ["state.kind", "scheduledTime"])
+
 # Number and definition of the tables that every deployment has.
 SYSTEM_TABLES = {
-    SCHEDULED_FUNCTIONS: (
-        1,
-        define_table(v.any())
-        .index("by_state", ["state.kind", "scheduledTime"])
-        .index("by_completion", ["completedTime"]),
-    )
+    SCHEDULED_FUNCTIONS: (1, _by_state.index("by_completion", ["completedTime"])),
+    CRON_JOBS: (2, _by_state),
 }
 
 
