@@ -156,3 +156,15 @@ test("log lines reach the client, also those of a failed function", async () => 
     `[CONVEX A(work:readBack)] [LOG] 'reading' '${channel}'`,
   ]);
 });
+
+test("consistentQuery sees one state of all data, whatever is written meanwhile", async () => {
+  const [client, writer] = [connect(), connect()];
+  const channel = newChannel();
+  await writer.mutation(notes.add, { channel, body: "one" });
+  expect(await client.consistentQuery(notes.list, { channel })).toEqual(["one"]);
+  await writer.mutation(notes.add, { channel, body: "two" });
+  expect(await client.consistentQuery(notes.list, { channel })).toEqual(["one"]);
+  expect(await client.consistentQuery(notes.count, { channel })).toBe(1);
+  expect(await client.query(notes.list, { channel })).toEqual(["one", "two"]);
+  expect(await connect().consistentQuery(notes.count, { channel })).toBe(2);
+});

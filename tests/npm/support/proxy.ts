@@ -48,11 +48,16 @@ export class Proxy {
     for (const deliver of held) deliver();
   }
 
+  /** Cut all connections; new ones are taken. */
+  cut(): void {
+    for (const socket of this.sockets) socket.destroy();
+  }
+
   /** Cut all connections and take no more. */
   async close(): Promise<void> {
     const closed = once(this.server, "close");
     this.server.close();
-    for (const socket of this.sockets) socket.destroy();
+    this.cut();
     await closed;
   }
 

@@ -1,0 +1,1 @@
+"""Functions for clients that page through results, and for clients with a token."""
