@@ -112,6 +112,7 @@ class Add(_Message, frozen=True):
     udf_path: str
     args: Raw = EMPTY_ARGS
     journal: str | None = None
+    component_path: str | None = None
 
 
 class Remove(_Message, frozen=True):
@@ -134,6 +135,7 @@ class Mutation(_Message, frozen=True):
     request_id: U32
     udf_path: str
     args: Raw = EMPTY_ARGS
+    component_path: str | None = None
 
 
 class Action(_Message, frozen=True):
@@ -142,6 +144,7 @@ class Action(_Message, frozen=True):
     request_id: U32
     udf_path: str
     args: Raw = EMPTY_ARGS
+    component_path: str | None = None
 
 
 class Authenticate(_Message, frozen=True):

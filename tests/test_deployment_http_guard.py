@@ -94,6 +94,13 @@ def test_a_browsers_preflight_is_answered(url: str) -> None:
     assert "POST" in answer.headers["Access-Control-Allow-Methods"]
 
 
+@pytest.mark.parametrize("path", ["/http/hook", "/api/storage/upload", "/http"])
+def test_what_is_not_offered_is_told(url: str, path: str) -> None:
+    answer = requests.post(url + path, timeout=10)
+    assert answer.status_code == 404
+    assert "is not offered by the embedded deployment" in answer.json()["message"]
+
+
 def test_what_is_not_there_is_told_in_json(url: str) -> None:
     answer = requests.get(f"{url}/api/nothing", timeout=10)
     assert (answer.status_code, answer.json()["code"]) == (404, "NotFound")

@@ -438,6 +438,18 @@ async def test_a_bad_message_ends_its_own_session_only(
         assert await other.values() == {0: []}
 
 
+@pytest.mark.parametrize("kind", ["Add", "Mutation", "Action"])
+async def test_a_component_is_none_of_this_deployment(url: str, kind: str) -> None:
+    request = {"udfPath": "notes:crash", "args": [{}], "componentPath": "other"}
+    async with sync_client(url) as client:
+        await client.connect()
+        if kind == "Add":
+            await client.modify({**added(0, "notes:list"), **request})
+        else:
+            await client.send({"type": kind, "requestId": 0, **request})
+        assert "this deployment has no components" in await fatal(client)
+
+
 async def test_a_binary_message_ends_the_session(url: str) -> None:
     async with sync_client(url) as client:
         await client.socket.send_bytes(b'{"type":"Event","eventType":"x"}')

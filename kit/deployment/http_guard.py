@@ -36,6 +36,8 @@ _CODES = {
     413: "RequestTooLarge",
 }
 _client_name = re.compile(r"[^-].*-.+")
+# HTTP actions and file storage.
+_not_offered = re.compile(r"/(http|api/storage)(/|$)")
 
 
 class Rejection(Exception):
@@ -148,6 +150,11 @@ def _preflight(request: web.Request) -> web.Response:
 
 def _explain(request: web.Request, error: web.HTTPException) -> str:
     if error.status == 404:
+        if _not_offered.match(request.path):
+            return (
+                f"{request.path[:200]} is not offered by the embedded deployment. Use "
+                "a Convex deployment for what needs it."
+            )
         doubled = " (Does the deployment's URL end in a slash?)"
         hint = doubled if request.path.startswith("//") else ""
         return f"There is nothing at {request.path[:200]}.{hint}"

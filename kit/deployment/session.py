@@ -35,6 +35,7 @@ from kit.errors import ProtocolError
 from kit.protocol import (
     Action,
     ActionResponse,
+    Add,
     Authenticate,
     AuthError,
     ClientMessage,
@@ -219,6 +220,9 @@ class Session:
             raise AuthRefused(reason, attempted=False) from None
 
     def _modify_query_set(self, message: ModifyQuerySet) -> None:
+        for modification in message.modifications:
+            if isinstance(modification, Add):
+                _check_component(modification)
         change = self._state.modify_query_set(message)
         for query_id in change.removed:
             self._unsubscribe(query_id)
@@ -240,6 +244,7 @@ class Session:
             self._unsubscribe(query_id)
 
     def _mutate(self, message: Mutation) -> None:
+        _check_component(message)
         self._check_identity()
         # Without Connect there is no session in which a request could be repeated.
         known = (self._session_id, message.request_id) if self._connected else None
@@ -249,6 +254,7 @@ class Session:
         self._respond(mutation_response(self._session_id, message.request_id, outcome))
 
     def _act(self, message: Action) -> None:
+        _check_component(message)
         self._check_identity()
         if self._actions >= MAX_ACTIONS:
             raise Overloaded("TooManyConcurrentActions")
@@ -369,3 +375,12 @@ class Session:
             case _:
                 log.error("A session failed", exc_info=error)
                 await self._socket.close(CLOSE_INTERNAL_ERROR, INTERNAL_ERROR)
+
+
+def _check_component(message: Add | Mutation | Action) -> None:
+    """Raises ProtocolError for a function of another component than the root."""
+    if message.component_path:
+        raise ProtocolError(
+            f"Component {message.component_path[:80]!r} not found: this deployment has "
+            "no components"
+        )
