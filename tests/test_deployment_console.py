@@ -48,17 +48,36 @@ def test_outside_a_function_lines_go_to_stderr(
     assert capsys.readouterr().err == "[LOG] 'x'\n"
 
 
-def test_too_many_lines_and_too_long_ones_are_cut() -> None:
+def test_the_last_of_256_lines_tells_of_others() -> None:
     with collect_log_lines() as lines:
         for number in range(300):
             console.log(number)
-    assert len(lines) == 257
-    assert lines[255] == "[LOG] 255"
-    assert lines[256].startswith("[ERROR] Log overflow (maximum 256).")
+    assert len(lines) == 256
+    assert lines[254] == "[LOG] 254"
+    assert lines[255] == (
+        "[ERROR] Log overflow (maximum 256). Remaining log lines omitted."
+    )
+
+
+@pytest.mark.parametrize("character", ["x", "é", "€", "𝄞", "\ud800"])
+def test_a_long_line_is_cut(character: str) -> None:
     with collect_log_lines() as lines:
-        console.log("x" * 40_000)
-    assert len(lines[0]) == 32768
-    assert lines[0].endswith("xxx (truncated due to length)")
+        console.log("x" * 32_766)
+        console.log("x" * 32_767)
+        console.warn(1, character * 40_000)
+    whole, cut, other = lines
+    assert len(whole) == len("[LOG] ") + 32_768
+    assert len(cut) == len("[LOG] ") + 32_768
+    assert cut.endswith("xxx (truncated due to length)")
+    assert other.startswith("[WARN] 1 '")
+    assert 32_760 < len(other.removeprefix("[WARN] ").encode()) <= 32_768
+    assert other.endswith(" (truncated due to length)")
+
+
+def test_what_has_no_utf8_is_escaped() -> None:
+    with collect_log_lines() as lines:
+        console.log("a\ud800b")
+    assert lines == ["[LOG] 'a\\ud800b'"]
 
 
 def test_print_is_left_alone(capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,6 +28,7 @@ class Taken(ConvexError):
         (KeyError(), "Uncaught KeyError", None),
         (Exception(), "Uncaught Error", None),
         (SystemExit(1), "Uncaught SystemExit: 1", None),
+        (Exception("é \ud800"), "Uncaught Error: é \\ud800", None),
         (ConvexError("taken", "taken"), "Uncaught ConvexError: taken", '"taken"'),
         (ConvexError("", "taken"), "Uncaught ConvexError: taken", '"taken"'),
         (

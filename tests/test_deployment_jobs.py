@@ -256,7 +256,7 @@ def test_an_action_schedules_at_once(engine: Engine) -> None:
     )
     wrong = engine.cancel("x")
     assert wrong is not None
-    assert "Invalid argument `id` for `scheduler.cancel`" in wrong.message
+    assert "Invalid scheduled function ID. The ID must be an ID on" in wrong.message
 
 
 @pytest.mark.parametrize(

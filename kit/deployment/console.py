@@ -16,8 +16,9 @@ from kit.values.render import inspect
 
 __all__ = ["Console", "collect_log_lines", "console"]
 
+# Of one function with those that it calls; the last tells of others.
 MAX_LINES = 256
-MAX_LINE_LENGTH = 32768
+MAX_LINE_LENGTH = 32768  # bytes, without the level
 _TRUNCATED = " (truncated due to length)"
 
 _lines: ContextVar[list[str] | None] = ContextVar("log lines", default=None)
@@ -57,15 +58,23 @@ console = Console()
 
 
 def _add(level: str, values: tuple[object, ...]) -> None:
-    line = f"[{level}] {' '.join(map(inspect, values))}"
-    if len(line) > MAX_LINE_LENGTH:
-        line = line[: MAX_LINE_LENGTH - len(_TRUNCATED)] + _TRUNCATED
+    line = f"[{level}] {_sendable(' '.join(map(inspect, values)))}"
     lines = _lines.get()
     if lines is None:
         sys.stderr.write(line + "\n")
-    elif len(lines) < MAX_LINES:
+    elif len(lines) < MAX_LINES - 1:
         lines.append(line)
-    elif len(lines) == MAX_LINES:
+    elif len(lines) == MAX_LINES - 1:
         lines.append(
             f"[ERROR] Log overflow (maximum {MAX_LINES}). Remaining log lines omitted."
         )
+
+
+def _sendable(text: str) -> str:
+    """`text` as UTF-8 can have it, and not too long."""
+    if text.isascii() and len(text) <= MAX_LINE_LENGTH:
+        return text
+    data = text.encode("utf-8", "backslashreplace")  # a lone surrogate has no UTF-8
+    if len(data) > MAX_LINE_LENGTH:
+        data = data[: MAX_LINE_LENGTH - len(_TRUNCATED)] + _TRUNCATED.encode()
+    return data.decode("utf-8", "ignore")

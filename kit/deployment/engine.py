@@ -183,7 +183,7 @@ class Engine:
                 self.latest_timestamp if at is None else at,
                 execution.identity_read,
                 # A run that failed before it came to its page changes nothing.
-                page.end or page.previous,
+                page.end or (page.previous if error else None),
             )
 
     def run_mutation(

@@ -70,7 +70,9 @@ def _convex_failure(error: ConvexError, frames: tuple[str, ...]) -> FunctionFail
 
 
 def _uncaught(name: str, message: str) -> str:
-    return "Uncaught " + ": ".join(filter(None, (name, message)))
+    text = "Uncaught " + ": ".join(filter(None, (name, message)))
+    # A lone surrogate has no UTF-8, and could not be sent.
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _name_of(error: BaseException) -> str:

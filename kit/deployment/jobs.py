@@ -77,10 +77,11 @@ def schedule_job(
 
 def cancel_job(transaction: Transaction, job_id: str) -> None:
     """Never run a pending job; mark one in progress. Otherwise nothing happens."""
-    if transaction.table_of_id(job_id) != SCHEDULED_FUNCTIONS:
+    table = transaction.table_of_id(job_id) if isinstance(job_id, str) else None
+    if table != SCHEDULED_FUNCTIONS:
         raise UsageError(
-            "Invalid argument `id` for `scheduler.cancel`: expected to be an "
-            f'Id<"{SCHEDULED_FUNCTIONS}">, got {job_id!r}'
+            "Invalid scheduled function ID. The ID must be an ID on the "
+            f"'{SCHEDULED_FUNCTIONS}' table."
         )
     document = transaction.get(job_id, "cancel")
     if document is not None and document["state"]["kind"] in ("pending", "inProgress"):
