@@ -248,16 +248,6 @@ def test_components_are_not_offered(url: str) -> None:
     assert requests.post(f"{url}/api/query", json=body, timeout=10).ok
 
 
-def test_small_pages(url: str) -> None:
-    assert "running" in requests.get(url, timeout=10).text
-    for path in ("version", "instance_version"):
-        assert requests.get(f"{url}/{path}", timeout=10).text[0].isdigit()
-    assert requests.get(f"{url}/instance_name", timeout=10).text
-    assert requests.post(f"{url}/echo", data=b"\xffx", timeout=10).content == b"\xffx"
-    event = {"event": "LongWebsocketDisconnect"}
-    assert requests.post(f"{url}/api/debug_event", json=event, timeout=10).ok
-
-
 @pytest.mark.parametrize(
     ("body", "code"),
     [

@@ -13,8 +13,9 @@ from kit.deployment.failures import FunctionFailure
 from kit.deployment.identity import NOBODY, Identity, UserIdentity
 from kit.deployment.index_keys import Interval
 from kit.deployment.read_sets import ReadSet
+from kit.deployment.shared_queries import Subscription
 from kit.deployment.state import QueryError, QueryResult
-from kit.deployment.subscriptions import Subscription, Subscriptions
+from kit.deployment.subscriptions import Subscriptions
 from kit.values import JsonValue
 
 EMPTY = Raw(b"[{}]")

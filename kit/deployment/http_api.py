@@ -1,4 +1,4 @@
-"""The HTTP calls of a deployment: functions, and small ones.
+"""The HTTP calls of a deployment: its functions. The other pages are in `http_pages`.
 
 Holds how a request is read and how an outcome is written. What a function does, also
 its errors, is an answer with status 200; only a request that is wrong in itself gets
@@ -22,7 +22,6 @@ refused; an admin reaches internal functions, too.
 from __future__ import annotations
 
 import asyncio
-import importlib.metadata
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -46,8 +45,6 @@ from kit.protocol import decode_timestamp, encode_timestamp
 __all__ = ["MAX_BODY", "HttpApi"]
 
 MAX_BODY = MAX_ARGS_TEXT + 2000
-INSTANCE_NAME = "convex-streaming-kit"
-GREETING = "This Convex deployment is running. See https://docs.convex.dev/."
 
 Outcome = QueryOutcome | MutationOutcome | ActionOutcome
 
@@ -107,11 +104,6 @@ class HttpApi:
     def routes(self) -> list[web.AbstractRouteDef]:
         """What to add to an application's router."""
         return [
-            web.get("/", self.greet),
-            web.get("/version", self.version),
-            web.get("/instance_name", self.instance_name),
-            web.get("/instance_version", self.version),
-            web.post("/echo", self.echo),
             web.get("/api/query", self.query_by_get),
             web.post("/api/query", self.query),
             web.post("/api/query_ts", self.query_timestamp),
@@ -121,10 +113,7 @@ class HttpApi:
             web.post("/api/action", self.action),
             web.post("/api/function", self.function),
             web.post("/api/run/{path:.*}", self.run),
-            web.post("/api/debug_event", self.debug_event),
         ]
-
-    # --- functions ------------------------------------------------------------
 
     async def query(self, request: web.Request) -> web.Response:
         identity = self._identify(request)
@@ -232,24 +221,6 @@ class HttpApi:
             return self._runtime.auth.of_header(request.headers.get("Authorization"))
         except AuthFailed as error:
             raise Rejection(error.status, error.code, str(error)) from None
-
-    # --- small ones -----------------------------------------------------------
-
-    async def greet(self, request: web.Request) -> web.Response:
-        return web.Response(text=GREETING)
-
-    async def version(self, request: web.Request) -> web.Response:
-        return web.Response(text=importlib.metadata.version("convex-streaming-kit"))
-
-    async def instance_name(self, request: web.Request) -> web.Response:
-        return web.Response(text=INSTANCE_NAME)
-
-    async def echo(self, request: web.Request) -> web.Response:
-        return web.Response(body=await request.read())
-
-    async def debug_event(self, request: web.Request) -> web.Response:
-        """What the npm client volunteers about its connection. Nobody reads it."""
-        return web.Response()
 
 
 async def _read(request: web.Request, kind: type[Body]) -> Body:

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from kit.deployment.http_api import MAX_BODY, HttpApi
 from kit.deployment.http_guard import Rejection, allow_origin, guard
+from kit.deployment.http_pages import page_routes
 from kit.deployment.runtime import Runtime
 from kit.deployment.session import KeepAlive, Session
 from kit.deployment.socket import Socket
@@ -41,6 +42,7 @@ def make_app(
 
     app = web.Application(middlewares=[guard], client_max_size=MAX_BODY)
     app.add_routes(HttpApi(runtime).routes())
+    app.add_routes(page_routes())
     app.add_routes(
         [
             web.get("/api/sync", sessions.serve),

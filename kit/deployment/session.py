@@ -8,7 +8,7 @@ the previous one is with the transport. So a client that reads slowly holds up n
 and nothing piles up for it: it gets the newest state when it is ready.
 
 Mirrors `worker.rs` of Convex's sync crate. What a session is owed is decided in
-`state`, what its queries return in `subscriptions`.
+`state`, what its queries return in `subscriptions`, how it ends in `farewell`.
 """
 
 from __future__ import annotations
@@ -24,24 +24,22 @@ from typing import assert_never
 from msgspec import UNSET, UnsetType
 
 from kit.deployment.auth import AuthFailed
+from kit.deployment.farewell import AuthRefused, Overloaded, Stopping, farewell
 from kit.deployment.identity import NOBODY, Identity
-from kit.deployment.requests import loggable
 from kit.deployment.responses import action_response, mutation_response
 from kit.deployment.runtime import Runtime
+from kit.deployment.shared_queries import Subscription
 from kit.deployment.socket import Socket
-from kit.deployment.state import OutOfStep, SyncState
-from kit.deployment.subscriptions import Subscription
+from kit.deployment.state import SyncState
 from kit.errors import ProtocolError
 from kit.protocol import (
     Action,
     ActionResponse,
     Add,
     Authenticate,
-    AuthError,
     ClientMessage,
     Connect,
     Event,
-    FatalError,
     ModifyQuerySet,
     Mutation,
     MutationResponse,
@@ -61,11 +59,6 @@ MAX_ACTIONS = 1000
 # that never finds all its results fresh at once runs them in one go.
 PATIENT_ROUNDS = 3
 
-CLOSE_GOING_AWAY = 1001
-CLOSE_INTERNAL_ERROR = 1011
-CLOSE_TRY_AGAIN_LATER = 1013
-INTERNAL_ERROR = "InternalServerError"
-
 _PING = encode(Ping())
 
 
@@ -81,26 +74,6 @@ class KeepAlive:
     ping: float = 5.0
     idle: float = 15.0
     silence: float = 120.0
-
-
-class AuthRefused(Exception):
-    """The client is not, or no longer, who it says it is.
-
-    `attempted`: whether it has just said so.
-    """
-
-    def __init__(self, reason: AuthFailed, *, attempted: bool) -> None:
-        self.code = reason.code
-        self.attempted = attempted
-        super().__init__(str(reason))
-
-
-class Stopping(Exception):
-    """The deployment stops."""
-
-
-class Overloaded(Exception):
-    """The client asks for too much at a time; the text is the close reason."""
 
 
 class Session:
@@ -353,28 +326,12 @@ class Session:
                 pass  # it does not read; `last_heard` will tell
 
     async def _close(self, error: BaseException | None) -> None:
-        """Say why and close, as the official server does for each kind of end."""
-        match error:
-            case None | ConnectionError():
-                await self._socket.close(CLOSE_GOING_AWAY)
-            case Stopping():
-                await self._socket.close(CLOSE_GOING_AWAY, "Shutdown")
-            case AuthRefused():
-                log.info("Closing a session: %s", error.code)
-                version = self._state.identity_version
-                message = AuthError(str(error), version, error.attempted)
-                await self._socket.close(None, last=encode(message))
-            case OutOfStep():
-                log.info("Closing a session: %s", loggable(str(error)))
-                await self._socket.close(CLOSE_INTERNAL_ERROR, INTERNAL_ERROR)
-            case ProtocolError():
-                log.info("Closing a session: %s", loggable(str(error)))
-                await self._socket.close(None, last=encode(FatalError(str(error))))
-            case Overloaded():
-                await self._socket.close(CLOSE_TRY_AGAIN_LATER, str(error))
-            case _:
-                log.error("A session failed", exc_info=error)
-                await self._socket.close(CLOSE_INTERNAL_ERROR, INTERNAL_ERROR)
+        last = farewell(error, self._state.identity_version)
+        if last.is_failure:
+            log.error("A session failed", exc_info=error)
+        elif last.note:
+            log.info("Closing a session: %s", last.note)
+        await self._socket.close(last.code, last.reason, last=last.last)
 
 
 def _check_component(message: Add | Mutation | Action) -> None:
