@@ -21,6 +21,7 @@ from kit.convex._tools import TOOLS, calculate, search_guide, tools_named, wait_
         ("sqrt(2) ** 2", 2.0000000000000004),
         ("max(1, min(5, 3), abs(-2))", 3),
         ("round(pi, 2)", 3.14),
+        ("round(5, -10000000)", 0),
         (" 1e3 ", 1000.0),
     ],
 )

@@ -51,7 +51,7 @@ async def append(
     next_seq = head["nextSeq"]
     if seq < next_seq:
         return answer("ok", stream, next_seq)
-    if seq > next_seq:
+    if seq != next_seq:  # ahead; or not a number, which compares to nothing
         return answer("gap", stream, next_seq)
     size = head["bytes"] + sum(map(text_bytes, chunks))
     if size > MAX_LOG_BYTES or next_seq >= MAX_LOG_DELTAS:

@@ -62,11 +62,20 @@ _UNARY: dict[type[ast.unaryop], Callable[[Any], Any]] = {
     ast.USub: operator.neg,
 }
 _CONSTANTS = {"pi": math.pi, "e": math.e}
+
+
+def _rounded(number: Any, digits: Any = None) -> Any:
+    """`round`, which for -10,000,000 digits would be busy with the power of ten."""
+    if isinstance(digits, int) and digits < -MAX_DIGITS:
+        return 0 * number
+    return round(number, digits)
+
+
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "abs": abs,
     "max": max,
     "min": min,
-    "round": round,
+    "round": _rounded,
     "sqrt": math.sqrt,
 }
 

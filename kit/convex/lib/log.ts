@@ -49,7 +49,8 @@ export async function append(
   if (refused !== null) return answer(refused, stream, head.nextSeq);
   const { nextSeq } = head;
   if (seq < nextSeq) return answer("ok", stream, nextSeq);
-  if (seq > nextSeq) return answer("gap", stream, nextSeq);
+  // Ahead; or not a number, which compares to nothing.
+  if (seq !== nextSeq) return answer("gap", stream, nextSeq);
   const bytes = head.bytes + bytesOf(chunks);
   if (bytes > MAX_LOG_BYTES || nextSeq >= MAX_LOG_DELTAS) {
     return answer("full", stream, nextSeq);
