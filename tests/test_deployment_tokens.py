@@ -2,12 +2,17 @@
 
 import base64
 import hmac
+import json
 from collections.abc import Sequence
 from typing import Any
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tokens import APPLICATION, ISSUER, ec_key, jwks, public_jwk, rsa_key, token
 
 from kit.deployment.auth_config import ALGORITHMS, Algorithm, Provider
@@ -304,6 +309,40 @@ def test_a_token_that_lacks_a_claim(claim: str, name: str) -> None:
 def test_signed_nonsense(claims: dict[str, Any]) -> None:
     for provider in (oidc(), custom()):
         assert refused(token(**claims), provider)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(), inner),
+    max_leaves=4,
+)
+CLAIMS = ("iss", "sub", "aud", "exp", "iat", "nbf", "jti", "name", "address", "x")
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    header=st.dictionaries(st.sampled_from(("alg", "kid", "typ", "crit", "b64")), JSON),
+    claims=st.dictionaries(st.sampled_from(CLAIMS), JSON),
+    odd=st.sets(
+        st.sampled_from(("alg", "kid", "iss", "sub", "aud", "exp")), max_size=2
+    ),
+)
+def test_whatever_is_signed_is_a_user_or_refused(
+    header: dict[str, Any], claims: dict[str, Any], odd: set[str]
+) -> None:
+    right = {"alg": "RS256", "kid": "rsa"}
+    header |= {name: right[name] for name in right.keys() - odd}
+    said: Any = {"iss": ISSUER, "sub": "ann", "aud": APPLICATION, "exp": 4e9}
+    claims |= {name: said[name] for name in said.keys() - odd}
+    signed = ".".join(encoded(json.dumps(part).encode()) for part in (header, claims))
+    signature = rsa_key().sign(signed.encode(), PKCS1v15(), SHA256())
+    text = f"{signed}.{encoded(signature)}"
+    for provider in (oidc(), custom(), custom(application_id=None)):
+        try:
+            user = verify(text, provider)
+        except TokenRefused:
+            continue
+        assert user.attributes()["issuer"] == claims["iss"]
 
 
 def test_a_custom_providers_token_names_its_key_and_its_algorithm() -> None:
