@@ -255,6 +255,20 @@ def test_documents_that_do_not_match_the_schema_are_named(tmp_path: Path) -> Non
         assert numbers(database) == ["one"]
 
 
+def test_a_schema_may_give_the_indexes_alone(tmp_path: Path) -> None:
+    table = define_table({"n": v.number()}).index("by_n", ["n"])
+    loose = define_schema({"numbers": table}, schema_validation=False)
+    with opened(tmp_path, loose) as database:
+        for n in (2, "x", 1):
+            insert(database, "numbers", n=n)
+        assert numbers(database, "by_n") == [1.0, 2.0, "x"]
+    with (
+        pytest.raises(DatabaseError, match="does not match the schema"),
+        opened(tmp_path, define_schema({"numbers": table})),
+    ):
+        pass
+
+
 def test_a_table_that_left_the_schema_takes_anything(tmp_path: Path) -> None:
     with opened(tmp_path, NUMBERS) as database:
         insert(database, "numbers", n=1)

@@ -129,6 +129,14 @@ def test_each_validator_takes_its_type_only(
     problem_of(validator, bad)
 
 
+def test_nullable_is_the_union_with_null() -> None:
+    assert str(v.nullable(v.string())) == "v.union(v.string(), v.null())"
+    v.nullable(v.string()).check(None)
+    v.nullable(v.string()).check("x")
+    with pytest.raises(ValidationFailed):
+        v.nullable(v.string()).check(5.0)
+
+
 def test_any_takes_everything() -> None:
     v.any().check({"a": [None]})
 

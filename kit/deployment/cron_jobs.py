@@ -58,7 +58,9 @@ def reschedule(transaction: Transaction, document: CronDocument) -> None:
     previous = document["scheduledTime"]
     time, missed = next_run(document["schedule"], previous, transaction.now * 1000.0)
     if missed:
-        log.info("cron job %r was due again before its run had ended", document["cron"])
+        log.info(
+            "cron job %r: runs that were due by now are left out", document["cron"]
+        )
     transaction.patch(
         document["_id"],
         {

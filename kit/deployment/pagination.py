@@ -14,6 +14,8 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, TypeGuard
 
+from convex import ConvexError
+
 from kit.deployment.cursors import Cursor, CursorSeal, invalid_cursor
 from kit.deployment.failures import UsageError
 from kit.deployment.index_keys import Interval, after
@@ -133,11 +135,10 @@ def read_page(
     """
     seal = CursorSeal(transaction.secret)
     start = _opened(seal, options.cursor, source)
-    end_cursor, previous = options.end_cursor, journal.previous
-    # Should it be another query's, the next run does not have to fail as well.
-    journal.previous = None
-    end = _opened(seal, previous if end_cursor is None else end_cursor, source)
-    journal.previous = previous
+    if options.end_cursor is not None:
+        end = _opened(seal, options.end_cursor, source)
+    else:
+        end = _end_before(seal, journal, source)
     if journal.end is not None:
         raise UsageError(
             "This query or mutation function ran multiple paginated queries. Convex "
@@ -181,7 +182,7 @@ class _Page:
                     self._bytes += size
                     if self.source.keep(document):
                         self.documents.append(document)
-                    if self._is_full():
+                    if self.end is None and self._stops_here():
                         self._complete = False
                         break
         except ReadLimitReached:
@@ -206,17 +207,17 @@ class _Page:
             return None
         return Cursor(self.source.fingerprint, self._passed[len(self._passed) // 2])
 
-    def _is_full(self) -> bool:
-        if self.end is not None:
-            return False
+    def _stops_here(self) -> bool:
+        """Whether the page is full, or has read as much as it may."""
         if len(self.documents) == self.options.size:
             return True
         rows, size = self.options.max_rows, self.options.max_bytes
-        over_rows = rows is not None and len(self._passed) >= rows
-        over_bytes = size is not None and self._bytes >= size
-        if over_rows or over_bytes:
+        if (rows is not None and len(self._passed) >= rows) or (
+            size is not None and self._bytes >= size
+        ):
             self.status = "SplitRequired"
-        return self.status is not None
+            return True
+        return False
 
     def _is_large(self) -> bool:
         rows = min(self.options.max_rows or MAX_DOCUMENTS_READ, MAX_DOCUMENTS_READ)
@@ -235,6 +236,16 @@ def _opened(seal: CursorSeal, text: str | None, source: Source) -> Cursor | None
     if cursor.fingerprint != source.fingerprint:
         raise invalid_cursor()
     return cursor
+
+
+def _end_before(seal: CursorSeal, journal: Journal, source: Source) -> Cursor | None:
+    """Where an earlier run ended."""
+    try:
+        return _opened(seal, journal.previous, source)
+    except (ConvexError, UsageError):
+        # The next run is not to fail as well.
+        journal.previous = None
+        raise
 
 
 def _between(source: Source, start: Cursor | None, end: Cursor | None) -> Interval:

@@ -37,7 +37,7 @@ MAX_OPERATORS = 256
 NOTHING: Interval = (b"", b"")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Query:
     """A query over one table, read when one of its last four methods is awaited.
 

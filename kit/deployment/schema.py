@@ -73,6 +73,8 @@ class Schema:
     """All tables by name."""
 
     tables: Mapping[str, TableDefinition] = field(default_factory=dict)
+    validates: bool = True
+    """Whether documents are held to it; else it gives the indexes alone."""
 
 
 def define_table(
@@ -96,8 +98,13 @@ def define_table(
     return TableDefinition(validator)
 
 
-def define_schema(tables: Mapping[str, TableDefinition]) -> Schema:
-    """The schema with these tables. Raises ValueError for a name that cannot be."""
+def define_schema(
+    tables: Mapping[str, TableDefinition], *, schema_validation: bool = True
+) -> Schema:
+    """The schema with these tables. Raises ValueError for a name that cannot be.
+
+    Without `schema_validation`, tables take any document.
+    """
     for name, table in tables.items():
         if not isinstance(name, str) or not is_identifier(name):
             raise ValueError(
@@ -111,7 +118,7 @@ def define_schema(tables: Mapping[str, TableDefinition]) -> Schema:
             )
         if not isinstance(table, TableDefinition):
             raise TypeError(f"Table {name!r} is {table!r}: use define_table(...)")
-    return Schema(dict(tables))
+    return Schema(dict(tables), schema_validation)
 
 
 def _shapes(validator: Validator) -> Iterator[ObjectValidator]:

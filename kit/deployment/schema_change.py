@@ -65,7 +65,7 @@ def apply_schema(store: Store, schema: Schema) -> None:
     # All tables first: documents of one may hold ids of another.
     for name, definition in definitions.items():
         table = store.catalog.named(name) or store.create_table(name)
-        table.validator = definition.validator
+        table.validator = definition.validator if schema.validates else None
     for table in store.catalog:
         added = _change_indexes(store, table, definitions.get(table.name))
         _change_rule(store, table, added)

@@ -401,6 +401,10 @@ class _Builders:
             _require_validator(member, "v.union")
         return UnionValidator(members)
 
+    def nullable(self, validator: Validator) -> Validator:
+        """A value that matches `validator`, or null."""
+        return self.union(validator, _NULL)
+
     def optional(self, validator: Validator) -> OptionalField:
         """A field of `v.object` that may be absent. An absent field is not null."""
         _require_validator(validator, "v.optional")
