@@ -1,6 +1,5 @@
 // @vitest-environment happy-dom
 /** Paginated queries of the official clients against an embedded deployment. */
-import { join } from "node:path";
 import { render } from "@testing-library/react";
 import { ConvexClient, ConvexHttpClient } from "convex/browser";
 import {
@@ -18,7 +17,11 @@ import {
 } from "convex/server";
 import { ConvexError } from "convex/values";
 import { expect, onTestFinished, test, vi } from "vitest";
-import { newChannel as newList, useDeployment } from "./support/deployment";
+import {
+  newChannel as newList,
+  OWN_FUNCTIONS,
+  useDeployment,
+} from "./support/deployment";
 import { recorder } from "./support/logger";
 import { Proxy } from "./support/proxy";
 import { reactClients } from "./support/react";
@@ -45,7 +48,7 @@ const items = {
   ),
 };
 
-const deployment = useDeployment(join(import.meta.dirname, "functions"));
+const deployment = useDeployment({ functions: OWN_FUNCTIONS });
 const connect = reactClients(() => deployment.url);
 const PATIENCE = { timeout: 20_000 };
 

@@ -41,24 +41,33 @@ export const work = {
   refuse: makeFunctionReference<"action", { data: Value }, null>("work:refuse"),
 };
 
-export const FUNCTIONS = join(import.meta.dirname, "../../functions");
+/** The functions above, which the tests of the deployment have too. */
+const FUNCTIONS = join(import.meta.dirname, "../../functions");
+/** Functions to page through, and to ask who one is. */
+export const OWN_FUNCTIONS = join(import.meta.dirname, "../functions");
 
-/**
- * A deployment for all tests of the file that calls this.
- *
- * `functions` is the folder that it serves; null serves the kit's own.
- */
-export function useDeployment(
-  functions: string | null = FUNCTIONS,
-  env: () => Record<string, string> = () => ({}),
-): { readonly url: string; readonly process: KitProcess } {
+interface Settings {
+  /** The folder that it serves; null serves the kit's own. */
+  functions?: string | null;
+  /** What is set when it starts: more options, with a folder to put files in. */
+  options?: (folder: string) => string[];
+  env?: () => Record<string, string>;
+}
+
+/** A deployment for all tests of the file that calls this. */
+export function useDeployment(settings: Settings = {}): {
+  readonly url: string;
+  readonly process: KitProcess;
+} {
+  const { functions = FUNCTIONS } = settings;
   let folder: string | undefined;
   let server: KitProcess;
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), "kit-npm-"));
-    const options = ["--data", join(folder, "data")];
+    const options = settings.options?.(folder) ?? [];
+    options.push("--data", join(folder, "data"));
     if (functions !== null) options.push("--functions", functions);
-    server = new KitProcess("kit.deployment", options, env());
+    server = new KitProcess("kit.deployment", options, settings.env?.());
     await server.start();
   });
   afterAll(async () => {

@@ -11,9 +11,10 @@ export { api };
 export function useKit() {
   const provider = new KitProcess("kit.llm.scripted", ["--pace", "60"]);
   beforeAll(() => provider.start());
-  const deployment = useDeployment(null, () => ({
-    KIT_SCRIPTED_URL: provider.url,
-  }));
+  const deployment = useDeployment({
+    functions: null,
+    env: () => ({ KIT_SCRIPTED_URL: provider.url }),
+  });
   afterAll(() => provider.stop());
   return {
     get url() {
