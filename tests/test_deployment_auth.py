@@ -111,9 +111,16 @@ def test_an_admin_may_act_as_a_user(auth: Authenticator) -> None:
             f"Convex {ADMIN_KEY}:{acting({'issuer': 'i', 'subject': 5})}",
             (400, "HeaderParseFailure"),
         ),
+        (
+            f"Convex {ADMIN_KEY}:{acting({**ACTING_AS, 'level': 10**400})}",
+            (400, "HeaderParseFailure"),
+        ),
         (f"Convex {ADMIN_KEY}:", (400, "HeaderParseFailure")),
+        ("Convex \udc80\u00e9", (401, "BadAdminKey")),
+        ("Bearer \udc80\u00e9", (401, "InvalidAuthHeader")),
+        (f"Convex {ADMIN_KEY}:\udc80", (400, "HeaderParseFailure")),
     ],
-    ids=lambda value: str(value)[:30],
+    ids=lambda value: ascii(value)[:30],
 )
 def test_what_is_wrong_is_refused(
     auth: Authenticator, header: str, answer: tuple[int, str]

@@ -21,7 +21,11 @@ def deployment(
     key_file.write_text(ADMIN_KEY + "\n")
     with deployment_process(
         data=folder / "data",
-        options=["--auth", str(auth_config(folder)), "--admin-key-file", str(key_file)],
+        options=[
+            *("--auth", str(auth_config(folder))),
+            *("--admin-key-file", str(key_file)),
+            *("--log-level", "debug"),
+        ],
     ) as deployment:
         yield deployment
 

@@ -27,7 +27,7 @@ def deployment(
     folder = tmp_path_factory.mktemp("deployment")
     with deployment_process(
         data=folder / "data",
-        options=["--auth", str(auth_config(folder))],
+        options=["--auth", str(auth_config(folder)), "--log-level", "debug"],
         env={"KIT_ADMIN_KEY": ADMIN_KEY},
     ) as deployment:
         yield deployment

@@ -150,10 +150,13 @@ def _refuse_token(token: str) -> UserIdentity:
 def _invented(attributes: Mapping[str, Any]) -> UserIdentity:
     """The user that an admin makes up."""
     match attributes:
-        case {"tokenIdentifier": str()}:
-            return UserIdentity.of(attributes)
+        case {"tokenIdentifier": str(identifier)}:
+            pass
         case {"issuer": str(issuer), "subject": str(subject)}:
             identifier = f"{issuer}|{subject}"
-            return UserIdentity.of({**attributes, "tokenIdentifier": identifier})
         case _:
             raise AuthFailed(400, "HeaderParseFailure", NOT_A_USER)
+    try:
+        return UserIdentity.of({**attributes, "tokenIdentifier": identifier})
+    except OverflowError:
+        raise AuthFailed(*MALFORMED) from None
