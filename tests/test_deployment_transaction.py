@@ -435,12 +435,9 @@ ABSENT = encode_id(10001, bytes(16))
         ),
         (
             lambda t: t.patch(None, {}),
-            (
-                "Invalid argument `id` for `db.patch`: Unable to decode ID: "
-                "not a string: None"
-            ),
+            "Invalid argument `id` for `db.patch`, expected string but got 'NoneType'",
         ),
-        (lambda t: t.get({}), "not a string: {}"),
+        (lambda t: t.get({}), "expected string but got 'dict': {}"),
         (lambda t: t.patch(ABSENT, {}), f"Update on nonexistent document ID {ABSENT}"),
         (
             lambda t: t.replace(ABSENT, {}),
