@@ -169,7 +169,8 @@ def vitest_files(project: Path) -> list[str]:
         for suffix in ("ts", "tsx")
         for path in project.rglob(f"*.test.{suffix}")
     )
-    return sorted(str(path) for path in found if "node_modules" not in path.parts)
+    made = {"node_modules", "build"}
+    return sorted(str(path) for path in found if made.isdisjoint(path.parts))
 
 
 def run_vitest(

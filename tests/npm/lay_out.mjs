@@ -1,8 +1,8 @@
 /**
  * Lays the templates out as a user copies them: below `build/`, with the application's
- * own hook and the deployment's functions where the templates look for them.
+ * own hook and the functions in TypeScript where the templates look for them.
  */
-import { cp, mkdir, rm, symlink } from "node:fs/promises";
+import { cp, mkdir, readdir, rm, symlink } from "node:fs/promises";
 import { join } from "node:path";
 
 const here = import.meta.dirname;
@@ -20,7 +20,16 @@ export async function setup() {
     join(here, "app/use-task-socket.ts"),
     join(hooks, "socket/use-task-socket.ts"),
   );
-  await symlink(join(kit, "convex"), join(here, "build/convex"));
+  await linkFunctions(join(kit, "convex"), join(here, "build/convex"));
+}
+
+/** All but the Python ones, which are no part of what a user deploys. */
+async function linkFunctions(source, target) {
+  await mkdir(target);
+  for (const name of await readdir(source)) {
+    if (name.endsWith(".py") || name.startsWith("__")) continue;
+    await symlink(join(source, name), join(target, name));
+  }
 }
 
 if (process.argv[1] === import.meta.filename) await setup();
