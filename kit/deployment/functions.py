@@ -13,9 +13,10 @@ async def byTask(ctx, args):
 ```
 
 A handler is `async def handler(ctx, args)` with `args` a dict. Queries and mutations
-may await nothing but `ctx`'s own methods; actions may await anything. Functions do not
-run here (`engine` runs queries and mutations, the executor actions). Mirrors Convex's
-`convex/server`.
+may await nothing but `ctx`'s own methods; actions may await anything. Beside modules
+of functions, a folder may have a `schema.py` (`schema`) and a `crons.py` (`crons`).
+Functions do not run here (`engine` runs queries and mutations, the executor actions).
+Mirrors Convex's `convex/server`.
 """
 
 from __future__ import annotations

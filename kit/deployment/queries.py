@@ -39,7 +39,8 @@ NOTHING: Interval = (b"", b"")
 
 @dataclass(frozen=True, eq=False)
 class Query:
-    """A query over one table, read when one of its last four methods is awaited.
+    """A query over one table: read when `collect`, `take`, `first`, `unique` or
+    `paginate` is awaited, or by `async for`.
 
     Without `with_index`, documents come in the order of their creation. A table that
     does not exist has no documents.
