@@ -5,7 +5,6 @@ from typing import Any
 from kit.deployment.functions import (
     action,
     internal_action,
-    internal_mutation,
     internal_query,
     mutation,
     query,
@@ -73,11 +72,6 @@ async def signByAction(ctx: Any, args: Any) -> Any:
 
 @internal_query(args={}, returns=OPTIONAL_NAME)
 async def internalName(ctx: Any, args: Any) -> Any:
-    return await name_of(ctx)
-
-
-@internal_mutation(args={}, returns=OPTIONAL_NAME)
-async def internalNameByMutation(ctx: Any, args: Any) -> Any:
     return await name_of(ctx)
 
 
