@@ -1,10 +1,31 @@
-"""What holds for every test."""
+"""What holds for every test.
+
+Property-based tests draw the same examples in every run, so that a run says something
+about a change and not about its luck. To search for new ones, with the seed of your
+choice: `pytest --hypothesis-profile=explore --hypothesis-seed=1`. A failure prints the
+decorator that replays it.
+"""
 
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# No deadline and no complaint about slowness: other processes share the machine, and
+# pytest's time limits end what hangs.
+settings.register_profile(
+    "fixed",
+    derandomize=True,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile(
+    "explore", settings.get_profile("fixed"), derandomize=False, max_examples=1000
+)
+settings.load_profile("fixed")
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 from kit.convex._endings import end_if_dead
 from kit.convex._errors import refusal
-from kit.convex._messages import reply_to
+from kit.convex._messages import newest_message, reply_to
 from kit.convex._streams import streams_of
 from kit.convex._sweeps import keep_sweeping
 from kit.deployment.functions import UNSET
@@ -138,13 +138,8 @@ async def _refuse_second_stream(ctx: Any, task_id: str) -> None:
 
 
 async def _next_sequence(ctx: Any, task_id: str) -> float:
-    last = (
-        await ctx.db.query("chatMessages")
-        .with_index("by_task_sequence", lambda q: q.eq("taskId", task_id))
-        .order("desc")
-        .first()
-    )
-    return 0.0 if last is None else last["sequence"] + 1.0
+    last = await newest_message(ctx, task_id)
+    return 0.0 if last is None else float(last["sequence"] + 1.0)
 
 
 async def _open_stream(

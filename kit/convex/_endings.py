@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from kit.convex._log import chunks_of
-from kit.convex._messages import MAX_STORED_PARTS, final_fields
+from kit.convex._messages import MAX_STORED_PARTS, final_fields, newest_message
 from kit.convex._streams import (
     answer,
     equal,
     head_of,
     refused_status,
     stream_and_head,
-    streams_of,
 )
 from kit.deployment.functions import UNSET
 from kit.parts import Part, PartsFold, Usage
@@ -162,7 +161,7 @@ async def _finish(ctx: Any, stream: dict[str, Any], ending: Ending) -> None:
         stream["_id"],
         {"state": "done", "outcome": ending.outcome, "endedAt": ctx.now()},
     )
-    await _free_task(ctx, stream["taskId"], ending)
+    await _free_task(ctx, stream, ending)
     await ctx.scheduler.run_after(
         KEEP_DELTAS_MS, "streaming:deleteDeltas", {"streamId": stream["_id"]}
     )
@@ -185,12 +184,16 @@ async def _final_parts(ctx: Any, stream: dict[str, Any], ending: Ending) -> list
     return parts
 
 
-async def _free_task(ctx: Any, task_id: str, ending: Ending) -> None:
-    """Give the task the status of this reply, unless a newer one has begun."""
-    if await streams_of(ctx, task_id, "streaming"):
+async def _free_task(ctx: Any, stream: dict[str, Any], ending: Ending) -> None:
+    """Give the task the status of this reply, unless a newer one has begun.
+
+    That one may have ended already: a stop leaves its producer some time.
+    """
+    newest = await newest_message(ctx, stream["taskId"])
+    if newest is None or newest["_id"] != stream["messageId"]:
         return
     await ctx.db.patch(
-        task_id,
+        stream["taskId"],
         {
             "status": _TASK_STATUS[ending.outcome],
             "errorMessage": UNSET if ending.error is None else ending.error,

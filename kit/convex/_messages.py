@@ -21,6 +21,7 @@ __all__ = [
     "final_fields",
     "history_before",
     "newest",
+    "newest_message",
     "reply_to",
     "result_of",
 ]
@@ -144,6 +145,12 @@ def _joined(pieces: Iterable[Part]) -> list[Part]:
 
 def _content(parts: Iterable[Part]) -> str:
     return "".join(part["text"] for part in parts if part["type"] == "text")
+
+
+async def newest_message(ctx: Any, task_id: str) -> dict[str, Any] | None:
+    """The last message of a task, as it is stored."""
+    found = await _before(ctx, task_id, math.inf, 1)
+    return found[0] if found else None
 
 
 async def reply_to(ctx: Any, prompt_message_id: str) -> dict[str, Any] | None:

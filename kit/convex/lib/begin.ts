@@ -7,7 +7,7 @@ import { vMessageStatus } from "../schema";
 import { endIfDead } from "./endings";
 import { refusal } from "./errors";
 import { thousands } from "./format";
-import { findByClientId, streamIdOf } from "./stored";
+import { findByClientId, newestMessage, streamIdOf } from "./stored";
 import { streamsOf } from "./streams";
 import { keepSweeping } from "./sweeps";
 import { utf8Length } from "./text";
@@ -155,11 +155,7 @@ async function refuseSecondStream(
 }
 
 async function nextSequence(ctx: QueryCtx, taskId: Id<"tasks">): Promise<number> {
-  const last = await ctx.db
-    .query("chatMessages")
-    .withIndex("by_task_sequence", (q) => q.eq("taskId", taskId))
-    .order("desc")
-    .first();
+  const last = await newestMessage(ctx, taskId);
   return last === null ? 0 : last.sequence + 1;
 }
 

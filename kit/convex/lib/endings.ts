@@ -12,15 +12,8 @@ import type { vOutcome } from "../schema";
 import { general } from "./format";
 import { chunksOf } from "./log";
 import { type FinishReason, type Part, PartsFold, type Usage } from "./parts";
-import { finalFields, MAX_STORED_PARTS } from "./stored";
-import {
-  answer,
-  type Answer,
-  headOf,
-  refusedStatus,
-  streamAndHead,
-  streamsOf,
-} from "./streams";
+import { finalFields, MAX_STORED_PARTS, newestMessage } from "./stored";
+import { answer, type Answer, headOf, refusedStatus, streamAndHead } from "./streams";
 
 /** How long a producer may take to finalize after a stop. */
 const STOP_GRACE_MS = 2_000;
@@ -186,7 +179,7 @@ async function finish(
     outcome,
     endedAt: Date.now(),
   });
-  await freeTask(ctx, stream.taskId, ending);
+  await freeTask(ctx, stream, ending);
   await ctx.scheduler.runAfter(KEEP_DELTAS_MS, internal.streaming.deleteDeltas, {
     streamId: stream._id,
   });
@@ -214,14 +207,19 @@ async function finalParts(
   return parts;
 }
 
-/** Give the task the status of this reply, unless a newer one has begun. */
+/**
+ * Give the task the status of this reply, unless a newer one has begun.
+ *
+ * That one may have ended already: a stop leaves its producer some time.
+ */
 async function freeTask(
   ctx: MutationCtx,
-  taskId: Id<"tasks">,
+  stream: Doc<"streams">,
   ending: Ending,
 ): Promise<void> {
-  if ((await streamsOf(ctx, taskId, "streaming")).length > 0) return;
-  await ctx.db.patch("tasks", taskId, {
+  const newest = await newestMessage(ctx, stream.taskId);
+  if (newest?._id !== stream.messageId) return;
+  await ctx.db.patch("tasks", stream.taskId, {
     status: TASK_STATUS[ending.outcome],
     errorMessage: ending.error,
   });

@@ -93,6 +93,18 @@ async function whole(ctx: QueryCtx, document: Message): Promise<Message> {
   return { ...document, parts, content: contentOf(parts) };
 }
 
+/** The last message of a task, as it is stored. */
+export async function newestMessage(
+  ctx: QueryCtx,
+  taskId: Id<"tasks">,
+): Promise<Message | null> {
+  return await ctx.db
+    .query("chatMessages")
+    .withIndex("by_task_sequence", (q) => q.eq("taskId", taskId))
+    .order("desc")
+    .first();
+}
+
 function isSpilled(document: Message): boolean {
   return (
     document.role === "ASSISTANT" && document.parts === undefined && !isLive(document)
