@@ -34,6 +34,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if options.command == "lab":
             return _lab(options, rest)
+        if options.command == "drill":
+            return _drill(options)
+        if options.command == "deploy":
+            return _deploy(options)
         return _tour(options)
     except KitError as error:
         print(f"kit: {error}", file=sys.stderr)
@@ -73,6 +77,34 @@ def _parser() -> argparse.ArgumentParser:
     )
     _common(lab)
 
+    deploy = commands.add_parser(
+        "deploy", help="deploy the functions to your own Convex, and try them"
+    )
+    deploy.add_argument(
+        "--check", metavar="URL", help="deploy nothing: only try this deployment"
+    )
+    deploy.add_argument(
+        "-y", "--yes", action="store_true", help="do not ask before deploying"
+    )
+    deploy.add_argument("--model", help="which model answers the smoke test")
+    deploy.add_argument(
+        "--folder", type=Path, metavar="DIR", help="Convex's project (.kit/convex)"
+    )
+    deploy.add_argument(
+        "--preview-name", metavar="NAME", help="with a preview deploy key"
+    )
+
+    drill = commands.add_parser(
+        "drill", help="break things on purpose while replies stream, and check"
+    )
+    drill.add_argument("--runs", type=int, default=20, metavar="N")
+    drill.add_argument(
+        "--seed", type=int, default=1, metavar="N", help="of the first run (1)"
+    )
+    drill.add_argument(
+        "--out", type=Path, metavar="DIR", help="for results.json and timeline.svg"
+    )
+
     commands.add_parser("deployment", help="run the embedded deployment by itself")
     commands.add_parser("provider", help="run the scripted provider by itself")
     return parser
@@ -103,6 +135,12 @@ def _tour(options: argparse.Namespace) -> int:
     return tour(out=options.out, only=options.names, parameters=parameters)
 
 
+def _drill(options: argparse.Namespace) -> int:
+    from kit.drill.command import drill
+
+    return drill(runs=options.runs, seed=options.seed, out=options.out)
+
+
 def _lab(options: argparse.Namespace, jupyter_arguments: Sequence[str]) -> int:
     from kit.lab import lab
 
@@ -111,6 +149,20 @@ def _lab(options: argparse.Namespace, jupyter_arguments: Sequence[str]) -> int:
         deployment_url=options.deployment_url,
         provider=options.provider,
         jupyter_arguments=jupyter_arguments,
+    )
+
+
+def _deploy(options: argparse.Namespace) -> int:
+    from kit.deploy import FOLDER, MODEL, check, deploy
+
+    model = options.model or MODEL
+    if options.check is not None:
+        return check(options.check, model=model)
+    return deploy(
+        folder=options.folder or FOLDER,
+        yes=options.yes,
+        model=model,
+        preview_name=options.preview_name,
     )
 
 
