@@ -20,6 +20,7 @@ import sys
 import threading
 
 from aiohttp import web
+from aiohttp.http_exceptions import BadHttpMessage
 
 from kit.errors import ConfigError
 
@@ -37,6 +38,14 @@ def log_to_stderr(level: str = "INFO") -> None:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
     logging.getLogger("kit").setLevel(level.upper())
+    logging.getLogger("aiohttp.server").addFilter(_is_our_error)
+
+
+def _is_our_error(record: logging.LogRecord) -> bool:
+    """Not what is no HTTP: aiohttp logs it as an error, and quotes the faulty line,
+    which may hold a key. The client is answered 400."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, BadHttpMessage)
 
 
 async def serve(app: web.Application, *, port: int) -> None:

@@ -29,9 +29,12 @@ def url(deployment: DeploymentProcess) -> str:
         {"Host": "evil.example"},
         {"Host": "evil.example:80"},
         {"Host": "127.0.0.1.evil.example"},
+        {"Host": "evil.example@localhost"},
+        {"Host": "localhost/evil.example"},
         {"Origin": "https://evil.example"},
         {"Origin": "null"},
         {"Origin": "http://localhost.evil.example"},
+        {"Origin": "http://evil.example@localhost"},
     ],
     ids=str,
 )

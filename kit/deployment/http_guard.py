@@ -14,7 +14,6 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Awaitable, Callable
-from urllib.parse import urlsplit
 
 import msgspec
 from aiohttp import web
@@ -25,8 +24,6 @@ __all__ = ["Rejection", "allow_origin", "guard"]
 
 log = logging.getLogger(__name__)
 
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _CODES = {
@@ -35,6 +32,11 @@ _CODES = {
     405: "MethodNotAllowed",
     413: "RequestTooLarge",
 }
+# Nothing else may stand in a Host or an Origin, also no `evil.example@localhost`.
+_loopback = re.compile(
+    r"(?:[a-z][a-z0-9+.-]*:)?//(?:127\.0\.0\.1|localhost|\[::1\])(?::\d{1,5})?",
+    re.IGNORECASE,
+)
 _client_name = re.compile(r"[^-].*-.+")
 # HTTP actions and file storage.
 _not_offered = re.compile(r"/(http|api/storage)(/|$)")
@@ -119,10 +121,7 @@ def _check_origin(request: web.Request) -> None:
 
 
 def _is_loopback(url: str) -> bool:
-    try:
-        return urlsplit(url).hostname in LOOPBACK
-    except ValueError:
-        return False
+    return _loopback.fullmatch(url) is not None
 
 
 def _check_client(request: web.Request) -> None:
