@@ -95,7 +95,7 @@ def _confirmed(console: Console) -> bool:
     if not sys.stdin.isatty():
         return True
     try:
-        answer = console.input("Deploy? \\[y/N] ")
+        answer = console.input("Deploy? [y/N] ", markup=False)
     except EOFError:
         return False
     return answer.strip().lower() in ("y", "yes")
