@@ -1,5 +1,7 @@
 """The unmodified official Python client against an embedded deployment."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -89,6 +91,32 @@ def test_a_subscription_follows_another_clients_mutation(
     args = {"channel": channel, "body": "one"}
     deployment.value("mutation", "notes:add", args)
     assert notes.next() == ["one"]
+
+
+WATCH_ALL = """
+import os, sys, convex
+client = convex.ConvexClient(sys.argv[1])
+args = {"channel": sys.argv[2]}
+subscription = client.subscribe("notes:list", args)
+for results in client.watch_all():
+    (result,) = results.values()
+    print(result, flush=True)
+    if result["value"]:
+        os._exit(0)  # it has no close()
+    client.mutation("notes:add", {**args, "body": "seen"})
+"""
+
+
+def test_all_subscriptions_are_watched_at_once(
+    deployment: DeploymentProcess, channel: str
+) -> None:
+    command = [sys.executable, "-c", WATCH_ALL, deployment.url, channel]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "{'type': 'value', 'value': []}",
+        "{'type': 'value', 'value': ['seen']}",
+    ]
 
 
 def test_a_subscription_is_not_woken_by_what_it_did_not_read(
