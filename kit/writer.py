@@ -56,8 +56,9 @@ _URGENT = frozenset(
         "finish",
     }
 )
-MAX_APPEND_BYTES = 128 * 1024
-"""Text in one append, far below the 1 MiB that a Convex document may hold."""
+MAX_APPEND_BYTES = 640 * 1024
+"""Text in one append: well below the 1 MiB that a Convex document may hold, and enough
+for what must not be cut, the JSON of a tool's result, 100,000 characters if need be."""
 HEARTBEAT_INTERVAL = 0.75
 """Seconds of silence after which a producer asks whether it is to stop.
 

@@ -26,17 +26,21 @@ PAGE = 4
 class Deployed(Functions):
     """The functions, whose watchdog jobs can get lost, and who follows them."""
 
-    def __init__(self, folder: Path, lost: set[str]) -> None:
+    def __init__(self, folder: Path, lost: set[str] | None = None) -> None:
         super().__init__(folder)
         self.folder = folder
-        self.lost = lost
+        self.lost = lost or set()
+        # What was run for those who follow, and how long the result is.
+        self.followed: list[tuple[str, int]] = []
         self.subscriptions = Subscriptions(self._run)
         self.engine.on_commit = lambda _, written: self.subscriptions.committed(written)
 
     def _run(
         self, path: str, args: JsonValue, identity: Identity, journal: str | None
     ) -> QueryOutcome:
-        return self.engine.run_query(path, args)
+        outcome = self.engine.run_query(path, args)
+        self.followed.append((path, len(outcome.value_json or "")))
+        return outcome
 
     def lose_watchdogs(self) -> None:
         self.lost.update(j["_id"] for j in self.jobs() if "watchdog" in j["name"])

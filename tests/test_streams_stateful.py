@@ -439,5 +439,5 @@ class Streams(RuleBasedStateMachine):
 
 SHOWN = ("status", "content", "parts", "finishReason", "error", "usage")
 
-TestStreams = pytest.mark.timeout(300)(Streams.TestCase)
+TestStreams = pytest.mark.timeout(1200)(Streams.TestCase)
 TestStreams.settings = settings(stateful_step_count=40)

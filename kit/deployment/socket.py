@@ -140,9 +140,12 @@ class Socket:
                 self._request.transport.abort()
 
     async def _until_closed(self) -> None:
-        with contextlib.suppress(ProtocolError):
-            while await self.receive() is not None:
-                pass
+        """Read what still comes, and drop it: unread, it would make closing a reset,
+        in which the client loses what was sent last."""
+        while True:
+            with contextlib.suppress(ProtocolError):
+                if await self.receive() is None:
+                    return
 
 
 def _frame_header(opcode: int, last: bool, length: int) -> bytes:

@@ -43,8 +43,11 @@ const URGENT: ReadonlySet<Chunk["type"]> = new Set<Chunk["type"]>([
   "finish",
 ]);
 
-/** Text in one append, far below the 1 MiB that a Convex document may hold. */
-const MAX_APPEND_BYTES = 128 * 1024;
+/**
+ * Text in one append: well below the 1 MiB that a Convex document may hold, and enough
+ * for what must not be cut, the JSON of a tool's result, 100,000 characters if need be.
+ */
+const MAX_APPEND_BYTES = 640 * 1024;
 
 /**
  * After so many appends the flush interval has doubled, then tripled, and so on.
