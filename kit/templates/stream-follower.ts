@@ -81,11 +81,10 @@ export class StreamFollower {
           this.cursor = Math.max(this.cursor, answer.nextSeq);
           more = answer.more;
         }
+        followPage();
       } catch (error) {
         if (!stopped) failed(error);
-        return;
       }
-      followPage();
     };
 
     const followPage = () => {

@@ -85,9 +85,15 @@ export function useMessageStreaming(taskId: string | undefined): MessageStreamin
     },
     [convex, taskId],
   );
+  const liveMessageId = streamingMessage?._id;
   const stopStream = useCallback(async () => {
-    await convex.mutation(api.streaming.stopTask, { taskId: knownTask(taskId) });
-  }, [convex, taskId]);
+    if (liveMessageId !== undefined) {
+      // By its id: without a connection this waits, and must not stop a later reply.
+      await convex.mutation(api.streaming.cancelStream, { messageId: liveMessageId });
+    } else {
+      await convex.mutation(api.streaming.stopTask, { taskId: knownTask(taskId) });
+    }
+  }, [convex, taskId, liveMessageId]);
 
   return {
     messages,

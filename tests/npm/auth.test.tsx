@@ -12,13 +12,14 @@ import {
 } from "convex/react";
 import { makeFunctionReference } from "convex/server";
 import { useCallback, useMemo } from "react";
-import { expect, onTestFinished, test, vi } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import { OWN_FUNCTIONS, useDeployment } from "./support/deployment";
 import { recorder } from "./support/logger";
 import { Proxy } from "./support/proxy";
 import { reactClients } from "./support/react";
 import { rejection } from "./support/rejection";
 import { Issuer } from "./support/tokens";
+import { until } from "./support/until";
 
 const users = {
   whoami: makeFunctionReference<"query", {}, string | null>("users:whoami"),
@@ -48,7 +49,6 @@ const deployment = useDeployment({
   env: () => ({ KIT_ADMIN_KEY: ADMIN_KEY }),
 });
 const connectReact = reactClients(() => deployment.url);
-const PATIENCE = { timeout: 20_000 };
 
 function connectHttp(): ConvexHttpClient {
   return new ConvexHttpClient(deployment.url, { logger: false });
@@ -139,15 +139,15 @@ test.each([
 test("a token is set and changed, and subscriptions follow", async () => {
   const client = connect();
   const { seen, told, signIn } = follow(client);
-  await vi.waitFor(() => expect(seen).toEqual([null]));
+  await until(() => expect(seen).toEqual([null]));
   signIn(async () => issuer.token("ada"));
-  await vi.waitFor(() => expect(seen).toEqual([null, "ada"]));
+  await until(() => expect(seen).toEqual([null, "ada"]));
   expect(told).toEqual([true]);
   expect(client.getAuth()?.decoded).toMatchObject({ sub: "ada" });
   expect(await client.mutation(users.whoamiByMutation, {})).toBe("ada");
   expect(await client.action(users.whoamiByAction, {})).toBe("ada");
   signIn(async () => issuer.token("grace"));
-  await vi.waitFor(() => expect(seen).toEqual([null, "ada", "grace"]));
+  await until(() => expect(seen).toEqual([null, "ada", "grace"]));
   expect(await client.mutation(users.whoamiByMutation, {})).toBe("grace");
 });
 
@@ -155,9 +155,9 @@ test("a token is cleared", async () => {
   const client = connect();
   const { seen, signIn } = follow(client);
   signIn(async () => issuer.token("ada"));
-  await vi.waitFor(() => expect(seen.at(-1)).toBe("ada"));
+  await until(() => expect(seen.at(-1)).toBe("ada"));
   client.client.clearAuth();
-  await vi.waitFor(() => expect(seen.at(-1)).toBeNull());
+  await until(() => expect(seen.at(-1)).toBeNull());
   expect(await client.mutation(users.whoamiByMutation, {})).toBeNull();
 });
 
@@ -170,7 +170,7 @@ test("a token is refreshed before it ends, and nobody notices", async () => {
     return issuer.token("ada", { lives: 3 });
   });
   // One that is at hand, one that is new, and then one each two seconds.
-  await vi.waitFor(() => expect(fetched).toBe(4), PATIENCE);
+  await until(() => expect(fetched).toBe(4));
   expect(await client.mutation(users.whoamiByMutation, {})).toBe("ada");
   expect(seen.at(-1)).toBe("ada");
   expect(seen.filter((user) => user !== null)).toEqual(["ada"]);
@@ -190,9 +190,9 @@ test("a token that ends before it is refreshed is fetched anew", async () => {
     if (forceRefreshToken) lives = 3600;
     return token;
   });
-  await vi.waitFor(() => expect(seen.at(-1)).toBe("ada"));
+  await until(() => expect(seen.at(-1)).toBe("ada"));
   const ends = Date.now() + 3000;
-  await vi.waitFor(() => expect(Date.now()).toBeGreaterThan(ends), PATIENCE);
+  await until(() => expect(Date.now()).toBeGreaterThan(ends));
   expect(await client.mutation(users.whoamiByMutation, {})).toBe("ada");
   expect(seen.filter((user) => user !== null)).toEqual(["ada"]);
   expect(told).toEqual([true]);
@@ -204,11 +204,11 @@ test("a token that is refused leaves a client that may call what is public", asy
   const client = connect();
   const { seen, told, signIn } = follow(client);
   signIn(async () => stranger.token("ada"));
-  await vi.waitFor(() => expect(told).toEqual([false]), PATIENCE);
-  await vi.waitFor(() => expect(seen).toEqual([null]), PATIENCE);
+  await until(() => expect(told).toEqual([false]));
+  await until(() => expect(seen).toEqual([null]));
   expect(await client.query(users.public, {})).toBe("for everybody");
   signIn(async () => issuer.token("ada"));
-  await vi.waitFor(() => expect(seen.at(-1)).toBe("ada"), PATIENCE);
+  await until(() => expect(seen.at(-1)).toBe("ada"));
   expect(told).toEqual([false, true]);
 });
 
@@ -218,7 +218,7 @@ test("who one is outlives a lost connection and a crash", async () => {
   const client = connect(proxy.url);
   const { seen, signIn } = follow(client);
   signIn(async () => issuer.token("ada"));
-  await vi.waitFor(() => expect(seen.at(-1)).toBe("ada"));
+  await until(() => expect(seen.at(-1)).toBe("ada"));
   proxy.cut();
   expect(await client.mutation(users.whoamiByMutation, {})).toBe("ada");
   await deployment.process.kill();
@@ -261,24 +261,24 @@ test("ConvexProviderWithAuth: signed in, as another, and out", async () => {
   const user = () => screen.getByTestId("user").textContent;
 
   const { rerender } = render(tree(null));
-  await vi.waitFor(() => expect(screen.queryByTestId("out")).not.toBeNull());
-  await vi.waitFor(() => expect(user()).toBe("null"));
+  await until(() => expect(screen.queryByTestId("out")).not.toBeNull());
+  await until(() => expect(user()).toBe("null"));
   rerender(tree("ada"));
-  await vi.waitFor(() => expect(user()).toBe("ada"));
-  await vi.waitFor(() => expect(screen.queryByTestId("in")).not.toBeNull());
+  await until(() => expect(user()).toBe("ada"));
+  await until(() => expect(screen.queryByTestId("in")).not.toBeNull());
   expect(screen.queryByTestId("out")).toBeNull();
   rerender(tree("grace"));
-  await vi.waitFor(() => expect(user()).toBe("grace"));
+  await until(() => expect(user()).toBe("grace"));
   rerender(tree(null));
-  await vi.waitFor(() => expect(user()).toBe("null"));
-  await vi.waitFor(() => expect(screen.queryByTestId("out")).not.toBeNull());
+  await until(() => expect(user()).toBe("null"));
+  await until(() => expect(screen.queryByTestId("out")).not.toBeNull());
   expect(screen.queryByTestId("in")).toBeNull();
 });
 
 test("ConvexReactClient.clearAuth", async () => {
   const client = connectReact();
   client.setAuth(async () => issuer.token("ada"));
-  await vi.waitFor(async () => {
+  await until(async () => {
     expect(await client.mutation(users.whoamiByMutation)).toBe("ada");
   });
   client.clearAuth();

@@ -2,10 +2,11 @@
 import { ConvexClient } from "convex/browser";
 import { makeFunctionReference } from "convex/server";
 import { ConvexError } from "convex/values";
-import { afterEach, expect, test, vi } from "vitest";
+import { afterEach, expect, test } from "vitest";
 import { newChannel, notes, useDeployment, work } from "./support/deployment";
 import { recorder } from "./support/logger";
 import { rejection } from "./support/rejection";
+import { until } from "./support/until";
 
 const deployment = useDeployment();
 const clients: ConvexClient[] = [];
@@ -33,18 +34,18 @@ test("a subscription gets the value, and each later one", async () => {
   const [client, other] = [connect(), connect()];
   const channel = newChannel();
   const { values } = follow(client, channel);
-  await vi.waitFor(() => expect(values).toEqual([[]]));
+  await until(() => expect(values).toEqual([[]]));
   await other.mutation(notes.add, { channel, body: "one" });
-  await vi.waitFor(() => expect(values).toEqual([[], ["one"]]));
+  await until(() => expect(values).toEqual([[], ["one"]]));
   await other.mutation(notes.add, { channel, body: "two" });
-  await vi.waitFor(() => expect(values).toEqual([[], ["one"], ["one", "two"]]));
+  await until(() => expect(values).toEqual([[], ["one"], ["one", "two"]]));
 });
 
 test("a subscription is not told of what it does not read", async () => {
   const client = connect();
   const channel = newChannel();
   const { values } = follow(client, channel);
-  await vi.waitFor(() => expect(values).toEqual([[]]));
+  await until(() => expect(values).toEqual([[]]));
   await client.mutation(notes.add, { channel: newChannel(), body: "elsewhere" });
   await client.mutation(notes.add, { channel, body: "here" });
   expect(values).toEqual([[], ["here"]]);
@@ -54,7 +55,7 @@ test("a subscription that has ended is told nothing", async () => {
   const client = connect();
   const channel = newChannel();
   const { values, subscription } = follow(client, channel);
-  await vi.waitFor(() => expect(values).toEqual([[]]));
+  await until(() => expect(values).toEqual([[]]));
   subscription.unsubscribe();
   await client.mutation(notes.add, { channel, body: "one" });
   expect(values).toEqual([[]]);
@@ -65,7 +66,7 @@ test("a mutation resolves when subscriptions show its effect", async () => {
   const client = connect();
   const channel = newChannel();
   const { values, subscription } = follow(client, channel);
-  await vi.waitFor(() => expect(values).toHaveLength(1));
+  await until(() => expect(values).toHaveLength(1));
   const bodies: string[] = [];
   for (let index = 0; index < 20; index++) {
     bodies.push(`note ${index}`);
@@ -100,11 +101,11 @@ test("an action returns its value, and what it wrote is pushed", async () => {
   const client = connect();
   const channel = newChannel();
   const { values } = follow(client, channel);
-  await vi.waitFor(() => expect(values).toHaveLength(1));
+  await until(() => expect(values).toHaveLength(1));
   expect(await client.action(work.add, { channel, body: "by action" })).toMatch(
     /^\w+$/,
   );
-  await vi.waitFor(() => expect(values.at(-1)).toEqual(["by action"]));
+  await until(() => expect(values.at(-1)).toEqual(["by action"]));
   expect(await client.action(work.nested, { value: 5n })).toEqual([5n]);
 });
 
@@ -125,7 +126,7 @@ test("what was scheduled is pushed when it has run", async () => {
   const channel = newChannel();
   const { values } = follow(client, channel);
   await client.mutation(notes.addLater, { channel, body: "later", delay: 50 });
-  await vi.waitFor(() => expect(values.at(-1)).toEqual(["later"]));
+  await until(() => expect(values.at(-1)).toEqual(["later"]));
 });
 
 test("the error of a subscribed query is told, and then its value", async () => {
@@ -135,7 +136,7 @@ test("the error of a subscribed query is told, and then its value", async () => 
   const seen: (string[] | Error)[] = [];
   const tell = (told: string[] | Error) => seen.push(told);
   client.onUpdate(notes.failing, { channel }, tell, tell);
-  await vi.waitFor(() => expect(seen).toHaveLength(1));
+  await until(() => expect(seen).toHaveLength(1));
   expect(String(seen[0])).toMatch(
     /\[CONVEX Q\(notes:failing\)\] \[Request ID: [0-9a-f]{16}\] Server Error\n/,
   );

@@ -9,6 +9,7 @@ import { post } from "./support/post";
 import { KitProcess } from "./support/process";
 import { reactClients } from "./support/react";
 import { expectNoFlicker, livePartsOf, showHook } from "./support/shown";
+import { until } from "./support/until";
 
 const HYBRID = "./build/apps/frontend/hooks/convex/use-hybrid-task";
 const SOCKET = "./build/apps/frontend/hooks/socket/use-task-socket";
@@ -69,7 +70,7 @@ async function view(taskId: string, options: { bypassed?: boolean } = {}) {
 /** Until the application is done with its last message: it takes no other before. */
 async function untilSettled(): Promise<void> {
   const socket = (await import(SOCKET)) as TaskSocket;
-  await vi.waitFor(() => expect(socket.taskStatus).toBe("COMPLETED"), 5_000);
+  await until(() => expect(socket.taskStatus).toBe("COMPLETED"));
 }
 
 const LONG = "claude-scripted-text:tokens=2000,pace=60";

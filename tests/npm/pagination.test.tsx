@@ -16,7 +16,7 @@ import {
   type PaginationResult,
 } from "convex/server";
 import { ConvexError } from "convex/values";
-import { expect, onTestFinished, test, vi } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import {
   newChannel as newList,
   OWN_FUNCTIONS,
@@ -26,6 +26,7 @@ import { recorder } from "./support/logger";
 import { Proxy } from "./support/proxy";
 import { reactClients } from "./support/react";
 import { rejection } from "./support/rejection";
+import { until } from "./support/until";
 
 type PageArgs = { list: string; paginationOpts: PaginationOptions };
 type Ranks = { list: string; ranks: number[] };
@@ -50,7 +51,6 @@ const items = {
 
 const deployment = useDeployment({ functions: OWN_FUNCTIONS });
 const connect = reactClients(() => deployment.url);
-const PATIENCE = { timeout: 20_000 };
 
 function range(from: number, to: number, step = 1): number[] {
   return Array.from({ length: (to - from) / step }, (_, index) => from + index * step);
@@ -82,10 +82,7 @@ function showPages(client: ConvexReactClient, list: string, initialNumItems: num
     renders,
     now: () => renders.at(-1)!,
     until: (results: number[], status: Shown["status"]) =>
-      vi.waitFor(() => expect(renders.at(-1)).toMatchObject({ results, status }), {
-        ...PATIENCE,
-        interval: 5,
-      }),
+      until(() => expect(renders.at(-1)).toMatchObject({ results, status })),
   };
 }
 
@@ -102,12 +99,12 @@ test("pages are loaded one after the other, up to the end", async () => {
   expect(shown.now()).toMatchObject({ results: [], status: "LoadingFirstPage" });
   await shown.until(range(0, 4), "CanLoadMore");
   shown.now().loadMore(3);
-  await vi.waitFor(() =>
+  await until(() =>
     expect(shown.renders.map(({ status }) => status)).toContain("LoadingMore"),
   );
   await shown.until(range(0, 7), "CanLoadMore");
   shown.now().loadMore(3);
-  await vi.waitFor(() => expect(shown.now().results).toEqual(range(0, 10)));
+  await until(() => expect(shown.now().results).toEqual(range(0, 10)));
   if (shown.now().status === "CanLoadMore") shown.now().loadMore(3);
   await shown.until(range(0, 10), "Exhausted");
   expectInOrder(shown.renders);
@@ -218,7 +215,7 @@ test("an optimistic update may insert into a loaded page", async () => {
       <Pages />
     </ConvexProvider>,
   );
-  await vi.waitFor(() => expect(seen.at(-1)).toEqual([0, 10, 20]));
+  await until(() => expect(seen.at(-1)).toEqual([0, 10, 20]));
   proxy.hold();
   const adding = client.mutation(
     items.add,
@@ -235,10 +232,10 @@ test("an optimistic update may insert into a loaded page", async () => {
         }),
     },
   );
-  await vi.waitFor(() => expect(seen.at(-1)).toEqual([0, 10, 14, 20]));
+  await until(() => expect(seen.at(-1)).toEqual([0, 10, 14, 20]));
   proxy.release();
   await adding;
-  await vi.waitFor(() => expect(seen.at(-1)).toEqual([0, 10, 15, 20]));
+  await until(() => expect(seen.at(-1)).toEqual([0, 10, 15, 20]));
 });
 
 test("the newer hook: usePaginatedQuery_experimental", async () => {
@@ -261,12 +258,12 @@ test("the newer hook: usePaginatedQuery_experimental", async () => {
       <Pages />
     </ConvexProvider>,
   );
-  await vi.waitFor(() => expect(data).toEqual([0, 1]));
+  await until(() => expect(data).toEqual([0, 1]));
   loadMore(10);
-  await vi.waitFor(() => expect(data).toEqual(range(0, 5)));
+  await until(() => expect(data).toEqual(range(0, 5)));
   expect(canLoadMore).toBe(false);
   await client.mutation(items.add, { list, ranks: [0.5, 9] });
-  await vi.waitFor(() => expect(data).toEqual([0, 0.5, 1, 2, 3, 4, 9]));
+  await until(() => expect(data).toEqual([0, 0.5, 1, 2, 3, 4, 9]));
 });
 
 test("ConvexClient.onPaginatedUpdate_experimental", async () => {
@@ -280,14 +277,14 @@ test("ConvexClient.onPaginatedUpdate_experimental", async () => {
     { initialNumItems: 2 },
     (value) => seen.push(value),
   );
-  await vi.waitFor(() =>
+  await until(() =>
     expect(getCurrentValue()).toMatchObject({
       results: [0, 1],
       status: "CanLoadMore",
     }),
   );
   getCurrentValue()!.loadMore(10);
-  await vi.waitFor(() =>
+  await until(() =>
     expect(getCurrentValue()).toMatchObject({
       results: range(0, 5),
       status: "Exhausted",

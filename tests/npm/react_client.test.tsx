@@ -12,12 +12,13 @@ import {
 } from "convex/react";
 import { ConvexError } from "convex/values";
 import { Component, type ReactNode } from "react";
-import { expect, onTestFinished, test, vi } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import { newChannel, notes, useDeployment, work } from "./support/deployment";
 import { complaints } from "./support/console";
 import { Proxy } from "./support/proxy";
 import { reactClients } from "./support/react";
 import { rejection } from "./support/rejection";
+import { until } from "./support/until";
 
 const deployment = useDeployment();
 const connect = reactClients(() => deployment.url);
@@ -40,11 +41,11 @@ test("useQuery is undefined first, then the value, then each later one", async (
   const channel = newChannel();
   show(client, <Notes channel={channel} />);
   expect(text("notes")).toBe("loading");
-  await vi.waitFor(() => expect(text("notes")).toBe(""));
+  await until(() => expect(text("notes")).toBe(""));
   await client.mutation(notes.add, { channel, body: "one" });
-  await vi.waitFor(() => expect(text("notes")).toBe("one"));
+  await until(() => expect(text("notes")).toBe("one"));
   await connect().mutation(notes.add, { channel, body: "two" });
-  await vi.waitFor(() => expect(text("notes")).toBe("one two"));
+  await until(() => expect(text("notes")).toBe("one two"));
 });
 
 test("useQuery follows its arguments, and skips", async () => {
@@ -63,9 +64,9 @@ test("useQuery follows its arguments, and skips", async () => {
     </ConvexProvider>
   );
   const { rerender } = render(inProvider(first));
-  await vi.waitFor(() => expect(text("either")).toBe("first"));
+  await until(() => expect(text("either")).toBe("first"));
   rerender(inProvider(second));
-  await vi.waitFor(() => expect(text("either")).toBe("second"));
+  await until(() => expect(text("either")).toBe("second"));
   rerender(inProvider(null));
   expect(text("either")).toBe("undefined");
 });
@@ -81,11 +82,11 @@ test("queries of one client change in one render", async () => {
     return null;
   }
   show(client, <Both />);
-  await vi.waitFor(() => expect(seen.at(-1)).toBe("0 0"));
+  await until(() => expect(seen.at(-1)).toBe("0 0"));
   for (let index = 0; index < 10; index++) {
     await client.mutation(notes.add, { channel, body: "x" });
   }
-  await vi.waitFor(() => expect(seen.at(-1)).toBe("10 10"));
+  await until(() => expect(seen.at(-1)).toBe("10 10"));
   for (const pair of seen) {
     const [list, count] = pair.split(" ");
     expect(list).toBe(count);
@@ -115,7 +116,7 @@ test("the error of a query is thrown to the next boundary", async () => {
       <Failing />
     </Boundary>,
   );
-  await vi.waitFor(() => expect(text("error")).toContain("the channel is empty"));
+  await until(() => expect(text("error")).toContain("the channel is empty"));
   expect(text("error")).toContain("[CONVEX Q(notes:failing)]");
   complaints(); // React reports what a boundary has caught
 });
@@ -133,10 +134,10 @@ test("useQueries gives an error as a value", async () => {
   }
   const client = connect();
   show(client, <Queries />);
-  await vi.waitFor(() => expect(results.list).toEqual([]));
+  await until(() => expect(results.list).toEqual([]));
   expect(results.failing).toBeInstanceOf(Error);
   await client.mutation(notes.add, { channel, body: "one" });
-  await vi.waitFor(() => expect(results).toEqual({ list: ["one"], failing: ["one"] }));
+  await until(() => expect(results).toEqual({ list: ["one"], failing: ["one"] }));
 });
 
 test("useMutation and useAction call, and throw what the function throws", async () => {
@@ -154,7 +155,7 @@ test("useMutation and useAction call, and throw what the function throws", async
   show(client, <Calls />);
   await add({ channel, body: "one" });
   await act({ channel, body: "two" });
-  await vi.waitFor(() => expect(text("notes")).toBe("one two"));
+  await until(() => expect(text("notes")).toBe("one two"));
   const error = await rejection(refuse({ data: { code: "Taken" } }));
   expect(error).toBeInstanceOf(ConvexError);
   expect((error as ConvexError<{ code: string }>).data).toEqual({ code: "Taken" });
@@ -173,7 +174,7 @@ test("useConvexConnectionState tells of the connection", async () => {
       <Notes channel={newChannel()} />
     </>,
   );
-  await vi.waitFor(() => expect(text("state")).toBe("true"));
+  await until(() => expect(text("state")).toBe("true"));
 });
 
 // --- optimistic updates ------------------------------------------------------------
@@ -202,7 +203,7 @@ test("an optimistic update shows at once, and gives way to the real value", asyn
   const { client, proxy } = await connectByProxy();
   const channel = newChannel();
   const shown = record(client, channel);
-  await vi.waitFor(() => expect(shown).toEqual(["loading", ""]));
+  await until(() => expect(shown).toEqual(["loading", ""]));
   proxy.hold();
   const mutation = client.mutation(
     notes.add,
@@ -214,10 +215,10 @@ test("an optimistic update shows at once, and gives way to the real value", asyn
       },
     },
   );
-  await vi.waitFor(() => expect(shown.at(-1)).toBe("guess"));
+  await until(() => expect(shown.at(-1)).toBe("guess"));
   proxy.release();
   await mutation;
-  await vi.waitFor(() => expect(shown.at(-1)).toBe("real"));
+  await until(() => expect(shown.at(-1)).toBe("real"));
   expect(shown).toEqual(["loading", "", "guess", "real"]);
 });
 
@@ -226,7 +227,7 @@ test("an optimistic update of a mutation that fails is rolled back", async () =>
   const channel = newChannel();
   await client.mutation(notes.add, { channel, body: "one" });
   const shown = record(client, channel);
-  await vi.waitFor(() => expect(shown).toEqual(["loading", "one"]));
+  await until(() => expect(shown).toEqual(["loading", "one"]));
   proxy.hold();
   const failing = client.mutation(
     notes.refuse,
@@ -236,10 +237,10 @@ test("an optimistic update of a mutation that fails is rolled back", async () =>
         store.setQuery(notes.list, { channel }, ["one", "guess"]),
     },
   );
-  await vi.waitFor(() => expect(shown.at(-1)).toBe("one guess"));
+  await until(() => expect(shown.at(-1)).toBe("one guess"));
   proxy.release();
   expect(await rejection(failing)).toBeInstanceOf(ConvexError);
-  await vi.waitFor(() => expect(shown.at(-1)).toBe("one"));
+  await until(() => expect(shown.at(-1)).toBe("one"));
   expect(shown).toEqual(["loading", "one", "one guess", "one"]);
 });
 
@@ -247,7 +248,7 @@ test("optimistic updates are applied anew to what arrives before their end", asy
   const { client, proxy } = await connectByProxy();
   const channel = newChannel();
   const shown = record(client, channel);
-  await vi.waitFor(() => expect(shown.at(-1)).toBe(""));
+  await until(() => expect(shown.at(-1)).toBe(""));
   const add = (body: string) =>
     client.mutation(
       notes.add,
@@ -262,11 +263,11 @@ test("optimistic updates are applied anew to what arrives before their end", asy
   const other = connect();
   proxy.hold();
   const mutations = [add("a"), add("b")];
-  await vi.waitFor(() => expect(shown.at(-1)).toBe("a? b?"));
+  await until(() => expect(shown.at(-1)).toBe("a? b?"));
   await other.mutation(notes.add, { channel, body: "theirs" });
   proxy.release();
   await Promise.all(mutations);
-  await vi.waitFor(() =>
+  await until(() =>
     expect(shown.at(-1)?.split(" ").sort()).toEqual(["a", "b", "theirs"]),
   );
   for (const state of shown.slice(shown.indexOf("a? b?"))) {
@@ -285,11 +286,11 @@ test("useMutation takes an optimistic update", async () => {
     return <Notes channel={channel} />;
   }
   show(client, <Adder />);
-  await vi.waitFor(() => expect(text("notes")).toBe(""));
+  await until(() => expect(text("notes")).toBe(""));
   proxy.hold();
   const mutation = add({ channel, body: "one" });
-  await vi.waitFor(() => expect(text("notes")).toBe("one?"));
+  await until(() => expect(text("notes")).toBe("one?"));
   proxy.release();
   await mutation;
-  await vi.waitFor(() => expect(text("notes")).toBe("one"));
+  await until(() => expect(text("notes")).toBe("one"));
 });

@@ -3,14 +3,14 @@ import { access, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ConvexClient, ConvexHttpClient } from "convex/browser";
-import { afterEach, expect, test, vi } from "vitest";
+import { afterEach, expect, test } from "vitest";
 import { newChannel, notes, useDeployment, work } from "./support/deployment";
 import { recorder } from "./support/logger";
 import { Proxy } from "./support/proxy";
 import { rejection } from "./support/rejection";
+import { until } from "./support/until";
 
 const deployment = useDeployment();
-const PATIENCE = { timeout: 20_000 };
 const ends: (() => Promise<unknown>)[] = [];
 
 afterEach(async () => {
@@ -39,10 +39,7 @@ test("a subscription goes on after a crash, with what was written meanwhile", as
   await restart();
   const http = new ConvexHttpClient(deployment.url, { logger: false });
   await http.mutation(notes.add, { channel, body: "meanwhile" });
-  await vi.waitFor(
-    () => expect(values.at(-1)).toEqual(["before", "meanwhile"]),
-    PATIENCE,
-  );
+  await until(() => expect(values.at(-1)).toEqual(["before", "meanwhile"]));
   await client.mutation(notes.add, { channel, body: "after" });
   expect(values.at(-1)).toEqual(["before", "meanwhile", "after"]);
   expect(client.connectionState()).toMatchObject({
@@ -79,7 +76,7 @@ test("a mutation whose answer was lost in a crash is not run twice", async () =>
     client.mutation(notes.add, { channel: name, body: "b" }),
   ];
   const http = new ConvexHttpClient(deployment.url, { logger: false });
-  await vi.waitFor(async () =>
+  await until(async () =>
     expect(await http.query(notes.list, { channel: name })).toEqual(["a", "b"]),
   );
 
@@ -101,7 +98,7 @@ test("an action that was under way fails, and may be called again", async () => 
   const gate = join(folder, "gate");
   const action = client.action(work.addWhenOpen, { channel, body: "once", gate });
   action.catch(() => {});
-  await vi.waitFor(() => access(`${gate}.started`), PATIENCE);
+  await until(() => access(`${gate}.started`));
 
   await restart();
   expect((await rejection(action)).message).toContain(

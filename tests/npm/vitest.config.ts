@@ -10,7 +10,7 @@ export default defineConfig({
     setupFiles: ["./support/console.ts"],
     // Each file starts a deployment of its own.
     maxWorkers: 2,
-    testTimeout: 60_000,
+    testTimeout: 90_000,
     hookTimeout: 60_000,
   },
 });

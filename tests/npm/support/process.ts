@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 
-const START_TIMEOUT = 20_000;
+const START_TIMEOUT = 45_000;
 
 export class KitProcess {
   private child: ChildProcess | undefined;

@@ -2,8 +2,9 @@
 import { render } from "@testing-library/react";
 import { ConvexProvider, type ConvexReactClient } from "convex/react";
 import { StrictMode } from "react";
-import { expect, vi } from "vitest";
+import { expect } from "vitest";
 import type { Message, Part } from "../build/apps/frontend/hooks/convex/parts";
+import { until } from "./until";
 
 /** What a chat view reads of either hook. */
 interface Chat {
@@ -24,8 +25,8 @@ export class Shown<Hook extends Chat> {
   }
 
   /** Wait until a chat is shown that meets the expectations. */
-  async until(expectations: (now: Hook) => void, timeout = 15_000): Promise<void> {
-    await vi.waitFor(() => expectations(this.now), { timeout, interval: 5 });
+  async until(expectations: (now: Hook) => void): Promise<void> {
+    await until(() => expectations(this.now));
   }
 
   /** Wait until the last reply is final; its row. */
