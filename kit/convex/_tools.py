@@ -64,11 +64,13 @@ _UNARY: dict[type[ast.unaryop], Callable[[Any], Any]] = {
 _CONSTANTS = {"pi": math.pi, "e": math.e}
 
 
-def _rounded(number: Any, digits: Any = None) -> Any:
+def _rounded(*args: Any) -> Any:
     """`round`, which for -10,000,000 digits would be busy with the power of ten."""
-    if isinstance(digits, int) and digits < -MAX_DIGITS:
-        return 0 * number
-    return round(number, digits)
+    match args:
+        case (number, int() as digits) if digits < -MAX_DIGITS:
+            return 0 * number
+        case _:
+            return round(*args)
 
 
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
