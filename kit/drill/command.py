@@ -12,6 +12,7 @@ import contextlib
 import json
 import logging
 import re
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -37,6 +38,7 @@ __all__ = ["carry_out_all", "drill"]
 SHARING = 4
 """Runs at a time on the lane that they share."""
 PROCESS_LANES = 2
+LOG = "drill.log"
 PRODUCERS = 2
 """Producer runs at a time."""
 
@@ -46,8 +48,9 @@ OnRun = Callable[[RunSeen], None]
 def drill(*, runs: int, seed: int, out: Path | None = None) -> int:
     """Carry out `runs` plans, print what they came to; 0 only without a violation.
 
-    `out` gets `results.json` and `timeline.svg`, the picture of one run. Raises
-    ConfigError, and StackError when a process does not start.
+    `out` gets `results.json`, `timeline.svg`, the picture of one run, and `drill.log`,
+    what clients said of the connections that they lost. Raises ConfigError, and
+    StackError when a process does not start.
     """
     if runs < 1:
         raise ConfigError(f"--runs is {runs}: give the number of runs, 1 or more.")
@@ -58,10 +61,12 @@ def drill(*, runs: int, seed: int, out: Path | None = None) -> int:
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="kit-drill-") as name:
         folder = Path(name)
-        with _log_into(folder / "drill.log"), _progress(console, runs) as on_run:
+        with _log_into(folder / LOG), _progress(console, runs) as on_run:
             seen = asyncio.run(carry_out_all(plans, folder, on_run))
         violations = [found for run in seen for found in check(run, SENTINEL)]
         violations += keys_in_files(folder)
+        if out is not None:
+            shutil.copy(folder / LOG, out / LOG)
     seconds = time.monotonic() - started
     _print(console, seen, violations, seconds)
     if out is not None:

@@ -10,21 +10,22 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
 from kit.client import Deployment
-from kit.errors import StackError
+from kit.errors import FunctionError, StackError
 from kit.stack import API_KEYS, SCRIPTED_URL, ServerProcess
 
 __all__ = ["LEASE_MS", "SENTINEL", "Lane"]
 
-LEASE_MS = 2500.0
+LEASE_MS = 3000.0
 """After what silence a producer counts as dead: short, so that a run need not wait."""
 READ_TIMEOUT = 1.2  # s of silence that count as a stall of the provider
+WARM_UPS = 5
 EXECUTOR_LIMIT = 10.0  # s until the deployment has another executor
 SENTINEL = "sk-drill-sentinel-"
 """Every key that a run gives with a message begins so, and may be found nowhere."""
@@ -54,6 +55,7 @@ class Lane:
             url = await self.provider.start()
             self.deployment.env[SCRIPTED_URL] = url
             await self.deployment.start()
+            await self._warm_up()
         except BaseException:
             await self.aclose()
             raise
@@ -84,23 +86,25 @@ class Lane:
 
     async def kill_deployment(self, away: float) -> None:
         """SIGKILL, `away` seconds of nobody, and the same data and port again."""
-        await self._replace(self.deployment, away)
+        async with self._repairs:
+            await self._replace(self.deployment, away)
+            await self._warm_up()
 
     async def kill_provider(self, away: float) -> None:
         """SIGKILL; the next one has forgotten the requests it had seen."""
-        await self._replace(self.provider, away)
+        async with self._repairs:
+            await self._replace(self.provider, away)
 
     async def _replace(self, server: ServerProcess, away: float) -> None:
-        async with self._repairs:
-            await server.kill()
-            await asyncio.sleep(away)
-            await server.start()
+        await server.kill()
+        await asyncio.sleep(away)
+        await server.start()
 
     async def kill_executor(self) -> None:
         """SIGKILL the process in which actions, and so the producers, run.
 
-        Returns when the deployment has started another: an action that it hands to one
-        that is just dying is lost, as it should be, and takes a lease to be found.
+        Returns when another one works: an action that is handed to one that is just
+        dying is lost, as it should be, and a lease passes until that is noticed.
         Raises StackError when there is none to kill, or none takes its place.
         """
         async with self._repairs:
@@ -108,6 +112,27 @@ class Lane:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
             await self._executor(other_than=pid)
+            await self._warm_up()
+
+    async def _warm_up(self) -> None:
+        """Have replies written until one is whole.
+
+        On a busy machine an executor takes two seconds to load, of a lease of three.
+        """
+        send = {"prompt": "Warm up", "model": "openai/scripted-text:tokens=1,pace=0"}
+        async with Deployment(self.deployment.url) as caller:
+            for _ in range(WARM_UPS):
+                task = await caller.mutation("tasks:create", {"title": "Warm-up"})
+                with contextlib.suppress(FunctionError):
+                    answer = await caller.action(
+                        "streaming:streamChatWithTools", {"taskId": task, **send}
+                    )
+                    if answer["status"] == "complete":
+                        return
+        raise StackError(
+            f"The deployment has written no whole reply in {WARM_UPS} attempts. "
+            f"Its log ends with:\n{self.deployment.log_tail()}"
+        )
 
     async def _executor(self, *, other_than: int | None) -> int:
         """The process that runs actions, when there is one."""
@@ -133,10 +158,6 @@ class Lane:
             session.get(f"{self.provider.url}/log") as response,
         ):
             return list((await response.json())["requests"])
-
-    def files(self) -> Iterator[Path]:
-        """All that the lane has written: the database and the logs."""
-        return (path for path in self.folder.rglob("*") if path.is_file())
 
 
 def _environment() -> dict[str, str]:

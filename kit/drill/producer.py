@@ -173,7 +173,8 @@ class _Network:
             case "late-repeat":
                 self._late.append((path, args, self._count + 2))
             case "early-append":
-                self._intrude("gap", {**args, "seq": args["seq"] + 1})
+                # Of a call that is made again, the append may be there already.
+                self._intrude("gap", {**args, "seq": args["seq"] + 2})
             case "stale-producer":
                 self._intrude("fenced", {**args, "epoch": args["epoch"] - 1})
             case _:
