@@ -308,12 +308,15 @@ test("an admin reaches internal functions, and may act as a user", async () => {
   expect(JSON.parse(error.message)).toMatchObject({ code: "BadAdminKey" });
 });
 
-test("an admin reaches internal functions over the WebSocket", async () => {
-  const client = connectReact();
+test.each([
+  ["ConvexClient", () => connect()],
+  ["ConvexReactClient", () => connectReact()],
+])("an admin reaches internal functions with %s", async (_, connect) => {
+  const client = connect();
   (client as unknown as ForAdmins).setAdminAuth(ADMIN_KEY, {
     issuer: "https://i.test",
     subject: "ada",
   });
-  expect(await client.query(users.secret)).toMatchObject({ subject: "ada" });
-  expect(await client.query(users.whoami)).toBe("ada");
+  expect(await client.query(users.secret, {})).toMatchObject({ subject: "ada" });
+  expect(await client.query(users.whoami, {})).toBe("ada");
 });

@@ -1,10 +1,11 @@
 /** `ConvexClient` against an embedded deployment, over its WebSocket. */
-import { ConvexClient } from "convex/browser";
+import { ConvexClient, type OptimisticLocalStore } from "convex/browser";
 import { makeFunctionReference } from "convex/server";
 import { ConvexError } from "convex/values";
-import { afterEach, expect, test } from "vitest";
+import { afterEach, expect, onTestFinished, test } from "vitest";
 import { newChannel, notes, useDeployment, work } from "./support/deployment";
 import { recorder } from "./support/logger";
+import { Proxy } from "./support/proxy";
 import { rejection } from "./support/rejection";
 import { until } from "./support/until";
 
@@ -15,8 +16,8 @@ afterEach(async () => {
   await Promise.all(clients.splice(0).map((client) => client.close()));
 });
 
-function connect(logger = recorder().logger): ConvexClient {
-  const client = new ConvexClient(deployment.url, { logger });
+function connect(logger = recorder().logger, url = deployment.url): ConvexClient {
+  const client = new ConvexClient(url, { logger });
   clients.push(client);
   return client;
 }
@@ -95,6 +96,29 @@ test("mutations run in the order of their calls", async () => {
     bodies.map((body) => client.mutation(notes.add, { channel, body })),
   );
   expect(await client.query(notes.list, { channel })).toEqual(bodies);
+});
+
+test("an optimistic update shows until the mutation is done or refused", async () => {
+  const proxy = await Proxy.before(deployment.url);
+  onTestFinished(() => proxy.close());
+  const client = connect(recorder().logger, proxy.url);
+  const channel = newChannel();
+  const { values } = follow(client, channel);
+  await until(() => expect(values).toEqual([[]]));
+  const guess = {
+    optimisticUpdate: (store: OptimisticLocalStore) =>
+      store.setQuery(notes.list, { channel }, ["guess"]),
+  };
+  proxy.hold();
+  const adding = client.mutation(notes.add, { channel, body: "real" }, guess);
+  await until(() => expect(values.at(-1)).toEqual(["guess"]));
+  proxy.release();
+  await adding;
+  await until(() => expect(values).toEqual([[], ["guess"], ["real"]]));
+
+  const refused = client.mutation(notes.refuse, { data: "no" }, guess);
+  expect(await rejection(refused)).toBeInstanceOf(ConvexError);
+  await until(() => expect(values.slice(3)).toEqual([["guess"], ["real"]]));
 });
 
 test("an action returns its value, and what it wrote is pushed", async () => {

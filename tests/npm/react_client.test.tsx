@@ -159,6 +159,8 @@ test("useMutation and useAction call, and throw what the function throws", async
   const error = await rejection(refuse({ data: { code: "Taken" } }));
   expect(error).toBeInstanceOf(ConvexError);
   expect((error as ConvexError<{ code: string }>).data).toEqual({ code: "Taken" });
+  const wrong = await rejection(add({ channel: 5 as unknown as string, body: "b" }));
+  expect(wrong.message).toContain("ArgumentValidationError");
 });
 
 test("useConvexConnectionState tells of the connection", async () => {

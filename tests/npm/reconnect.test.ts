@@ -3,7 +3,9 @@ import { access, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ConvexClient, ConvexHttpClient } from "convex/browser";
+import { ConvexReactClient } from "convex/react";
 import { afterEach, expect, test } from "vitest";
+import { WebSocket } from "ws";
 import { newChannel, notes, useDeployment, work } from "./support/deployment";
 import { recorder } from "./support/logger";
 import { Proxy } from "./support/proxy";
@@ -19,6 +21,15 @@ afterEach(async () => {
 
 function connect(url = deployment.url): ConvexClient {
   const client = new ConvexClient(url, { logger: recorder().logger });
+  ends.push(() => client.close());
+  return client;
+}
+
+function connectReact(url: string): ConvexReactClient {
+  const client = new ConvexReactClient(url, {
+    logger: recorder().logger,
+    webSocketConstructor: WebSocket as unknown as typeof globalThis.WebSocket,
+  });
   ends.push(() => client.close());
   return client;
 }
@@ -61,7 +72,10 @@ test("mutations that were called while it was away run once each, in order", asy
   expect(await client.query(notes.list, { channel })).toEqual(["0", ...bodies]);
 });
 
-test("a mutation whose answer was lost in a crash is not run twice", async () => {
+test.each([
+  ["ConvexClient", connect],
+  ["ConvexReactClient", connectReact],
+])("%s does not run a mutation twice whose answer was lost", async (_, connect) => {
   const proxy = await Proxy.before(deployment.url);
   ends.push(() => proxy.close());
   const client = connect(proxy.url);
