@@ -58,6 +58,9 @@ U32 = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
 # Rust's Timestamp is an i64 under the u64; a larger one is refused by the client.
 MAX_TIMESTAMP = 2**63 - 1
 
+# Characters of what is said about a message that is none.
+MAX_REASON = 300
+
 EMPTY_ARGS = Raw(b"[]")
 
 
@@ -191,7 +194,7 @@ def parse(text: bytes | str) -> ClientMessage:
     try:
         message: ClientMessage = _client_messages.decode(text)
     except msgspec.MsgspecError as error:
-        reason = str(error)
+        reason = _shortened(str(error))
     except RecursionError:
         reason = "it is nested too deeply"
     except UnicodeError:
@@ -199,6 +202,13 @@ def parse(text: bytes | str) -> ClientMessage:
     else:
         return message
     raise ProtocolError(f"Received Invalid JSON on websocket: {reason}")
+
+
+def _shortened(reason: str) -> str:
+    """It may quote what was sent, whatever its length; where that was is at its end."""
+    if len(reason) <= MAX_REASON:
+        return reason
+    return f"{reason[: MAX_REASON // 2]} … {reason[-MAX_REASON // 2 :]}"
 
 
 # --- server to client ---------------------------------------------------------

@@ -67,7 +67,7 @@ junk: st.SearchStrategy[Any] = st.one_of(
     st.booleans(),
     numbers,
     st.text(max_size=20),
-    st.sampled_from(["", "\0", "\ud800", "Add", "x" * 100_000, "notes:list", SESSION]),
+    st.sampled_from(["", "\0", "\ud800", "Add", "x" * 20_000, "notes:list", SESSION]),
     st.recursive(
         st.none() | st.text(max_size=3),
         lambda inner: (
@@ -120,7 +120,7 @@ def mutated(draw: st.DrawFn, values: list[dict[str, Any]]) -> bytes:
             again = json.dumps(draw(junk)).encode()
             return data[:-1] + b"," + json.dumps(name).encode() + b":" + again + b"}"
         case "deep":
-            deep = b"[" * 100_000
+            deep = b"[" * 20_000
             return data.replace(b"[", deep, 1) if b"[" in data else deep
         case _:
             return data
@@ -133,16 +133,17 @@ anything = st.one_of(st.binary(max_size=200), mutated(VALID))
 
 
 @given(anything)
-@example(b'{"type":"Mutation","requestId":0,"udfPath":"a","args":' + b"[" * 1_000_000)
+@example(b'{"type":"Mutation","requestId":0,"udfPath":"a","args":' + b"[" * 50_000)
 @example(b'{"type":"Event","eventType":"\xff"}')
 @example(b'{"type":"Event","eventType":"\xed\xa0\x80"}')
-@example(b'{"type":"Connect","sessionId":"' + b"0" * 1_000_000 + b'"}')
+@example(b'{"type":"Connect","sessionId":"' + b"0" * 50_000 + b'"}')
+@example(b'{"type":"' + b"x" * 50_000 + b'"}')
 def test_the_parser_understands_or_says_why_not(data: bytes) -> None:
     try:
         message = parse(data)
     except ProtocolError as error:
         assert str(error).startswith("Received Invalid JSON on websocket: ")
-        assert len(str(error)) < 1000
+        assert len(str(error)) < 400
         str(error).encode()
     else:
         assert type(message).__name__ in {each["type"] for each in VALID}
