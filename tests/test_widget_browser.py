@@ -130,7 +130,10 @@ async def test_a_stop_that_fails_says_so_in_the_view(lab: Lab) -> None:
         await expect(view.get_by_role("button", name="Stop")).to_be_enabled()
 
 
-async def test_all_views_show_the_same_also_after_a_reload(lab: Lab) -> None:
+async def test_all_views_show_the_same_also_after_a_reload(
+    lab: Lab, tmp_path: Path
+) -> None:
+    go_on = tmp_path / "go-on"  # the reply waits for it in its middle
     path = write_notebook(
         lab,
         "views.ipynb",
@@ -139,7 +142,16 @@ async def test_all_views_show_the_same_also_after_a_reload(lab: Lab) -> None:
         '    *tool_chunks("c", "search", \'{"q": 1}\', \'{"hits": [1]}\'),\n'
         '    *text_chunks("- item **one**\\n- item `two`\\n\\n" * 40, size=20),\n'
         "]\n"
-        "task = asyncio.create_task(chat.stream(reply, pace=20))",
+        "async def stream():\n"
+        "    chat.begin()\n"
+        "    for number, chunk in enumerate(reply):\n"
+        "        chat.feed(chunk)\n"
+        "        await asyncio.sleep(0.02)\n"
+        f"        while number == 30 and not os.path.exists({str(go_on)!r}):\n"
+        "            await asyncio.sleep(0.05)\n"
+        "    chat.end()\n"
+        "import os\n"
+        "task = asyncio.create_task(stream())",
         "view.show()",
     )
     async with open_notebook(lab, path, height=1600) as notebook:
@@ -153,6 +165,7 @@ async def test_all_views_show_the_same_also_after_a_reload(lab: Lab) -> None:
         await expect(views).to_have_count(2, timeout=30_000)
         await expect_status(views.first, "streaming")
         await expect(views.first.locator(".kit-tool")).to_have_count(1)
+        go_on.touch()
         await expect_status(views.first, "done")
         await expect_status(views.last, "done")
         first, last = [
