@@ -97,6 +97,7 @@ class Streams(RuleBasedStateMachine):
         self.deployed = Deployed(self.folder / "0", set())
         self.all_tasks: list[ModelTask] = []
         self.watching: list[Viewer] = []
+        self.attentive: list[Viewer] = []
 
     @property
     def now(self) -> float:
@@ -348,10 +349,13 @@ class Streams(RuleBasedStateMachine):
 
     # --- viewers
 
-    @rule(target=viewers, task=tasks)
-    def join(self, task: ModelTask) -> Viewer:
+    @rule(target=viewers, task=tasks, attentive=st.booleans())
+    def join(self, task: ModelTask, attentive: bool) -> Viewer:
+        """An attentive one looks after each thing that happens."""
         viewer = Viewer(self.deployed, task.task_id)
         self.watching.append(viewer)
+        if attentive:
+            self.attentive.append(viewer)
         viewer.look()
         return viewer
 
@@ -365,6 +369,8 @@ class Streams(RuleBasedStateMachine):
     def all_is_as_it_must_be(self) -> None:
         for task in self.all_tasks:
             self._check_task(task)
+        for viewer in self.attentive:
+            viewer.look()
         for viewer in self.watching:
             self._check_viewer(viewer)
 
