@@ -237,11 +237,17 @@ def _write(
 
 
 def _telling(runs: Sequence[RunSeen], violations: Sequence[Violation]) -> RunSeen:
-    """The run to draw: one that failed, else the one in which most struck."""
+    """The run to draw: one that failed, else a kill with much to see around it."""
     failed = {found.seed for found in violations}
 
     def weight(run: RunSeen) -> tuple[bool, bool, int]:
-        struck = sum(seen.struck for seen in run.faults)
-        return run.plan.seed in failed, run.plan.reach == "process", struck
+        killed = any(
+            seen.struck
+            and seen.fault.phase == "during"
+            and seen.fault.kind in ("kill-deployment", "kill-executor")
+            for seen in run.faults
+        )
+        frames = sum(len(viewer.frames) for viewer in run.viewers)
+        return run.plan.seed in failed, killed, frames
 
     return max(runs, key=weight)
