@@ -26,6 +26,11 @@ __all__ = ["CHECKS_MIME", "Check", "Checks", "Recorder"]
 CHECKS_MIME = "application/vnd.kit.checks+json"
 
 
+# Letters, not emoji: not every machine has a font for those.
+_HELD = '<b style="color:#1a7f37">✓</b>'
+_BROKEN = '<b style="color:#cf222e">✗</b>'
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
     """One expected behaviour: whether it held, and what shows that."""
@@ -109,7 +114,7 @@ class Checks:
 
     def _as_html(self) -> str:
         rows = "".join(
-            f"<tr><td>{'✅' if check.held else '❌'}</td>"
+            f"<tr><td>{_HELD if check.held else _BROKEN}</td>"
             f'<td style="text-align:left">{html.escape(check.expected)}</td>'
             f'<td style="text-align:left">{html.escape(check.evidence)}</td></tr>'
             for check in self.results

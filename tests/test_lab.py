@@ -66,7 +66,7 @@ async def test_a_reply_grows_in_the_widget_and_the_stop_button_ends_it(
                 "What was stored on Convex survived the cut", timeout=90_000
             )
             await notebook.until_idle(timeout=60)
-            await expect(table).not_to_contain_text("❌")
+            await expect(table).not_to_contain_text("✗")
             await expect(
                 notebook.page.locator(
                     '[data-mime-type="application/vnd.jupyter.error"]'
