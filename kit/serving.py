@@ -15,6 +15,7 @@ import errno
 import json
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -24,10 +25,21 @@ from aiohttp.http_exceptions import BadHttpMessage
 
 from kit.errors import ConfigError
 
-__all__ = ["HOST", "STOP_WITH_PARENT", "log_to_stderr", "serve"]
+__all__ = ["HOST", "STOP_WITH_PARENT", "is_loopback", "log_to_stderr", "serve"]
 
 HOST = "127.0.0.1"
 STOP_WITH_PARENT = "KIT_STOP_WITH_PARENT"
+
+# Nothing else may stand in a Host or an Origin, also no `evil.example@localhost`.
+_LOOPBACK = re.compile(
+    r"(?:[a-z][a-z0-9+.-]*:)?//(?:127\.0\.0\.1|localhost|\[::1\])(?::\d{1,5})?",
+    re.IGNORECASE,
+)
+
+
+def is_loopback(url: str) -> bool:
+    """Whether an Origin header, or `//` and a Host header, means this machine."""
+    return _LOOPBACK.fullmatch(url) is not None
 
 
 def log_to_stderr(level: str = "INFO") -> None:

@@ -15,7 +15,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from kit.app.chat import DEFAULT_MODEL, ChatService, UserMessage
-from kit.app.events import Room, SocketEvents, is_loopback
+from kit.app.events import Room, SocketEvents
 from kit.app.history import History
 from kit.app.tasks import Tasks
 from kit.errors import DeploymentError, KitError
@@ -375,21 +375,3 @@ async def test_a_frame_that_breaks_the_protocol_harms_nobody_else(
         await client.sio.call("join-task", {"taskId": task_id})
     await served.room.emit(task_id, "stream-complete", None)
     await client.next("stream-complete")
-
-
-@pytest.mark.parametrize(
-    ("url", "local"),
-    [
-        ("http://127.0.0.1:8888", True),
-        ("http://localhost", True),
-        ("https://[::1]:1", True),
-        ("//127.0.0.1:80", True),
-        ("http://127.0.0.1.example.org", False),
-        ("http://example.org", False),
-        ("null", False),
-        ("", False),
-        ("http://[", False),
-    ],
-)
-def test_is_loopback(url: str, local: bool) -> None:
-    assert is_loopback(url) is local

@@ -37,7 +37,6 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Annotated, Any, Literal, TypeVar
-from urllib.parse import urlsplit
 
 import msgspec
 import socketio
@@ -48,8 +47,9 @@ from kit.app.history import History
 from kit.app.tasks import Tasks
 from kit.deltas import valid_text
 from kit.errors import KitError
+from kit.serving import is_loopback
 
-__all__ = ["Room", "SocketEvents", "is_loopback"]
+__all__ = ["Room", "SocketEvents"]
 
 logger = logging.getLogger(__name__)
 
@@ -75,14 +75,6 @@ class _UserMessage(_TaskPayload):
 
 _Payload = TypeVar("_Payload", bound=_TaskPayload)
 _ErrorEvent = Literal["message-error", "chat-history-error"]
-
-
-def is_loopback(url: str) -> bool:
-    """Whether a URL, or the value of an Origin header, means this machine."""
-    try:
-        return urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
-    except ValueError:
-        return False
 
 
 class Room:

@@ -27,7 +27,7 @@ from aiohttp import web
 
 from kit.app.chat import ChatService
 from kit.app.convex_chat import ConvexChat, own_api_keys
-from kit.app.events import Room, SocketEvents, is_loopback
+from kit.app.events import Room, SocketEvents
 from kit.app.flags import Flags
 from kit.app.history import History
 from kit.app.llm_service import LLMService
@@ -37,7 +37,7 @@ from kit.client import Deployment
 from kit.convex._tools import TOOLS
 from kit.deltas import valid_text
 from kit.errors import ConfigError, DatabaseError, DeploymentError
-from kit.serving import log_to_stderr, serve
+from kit.serving import is_loopback, log_to_stderr, serve
 
 __all__ = ["main"]
 

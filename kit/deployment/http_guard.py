@@ -19,6 +19,7 @@ import msgspec
 from aiohttp import web
 
 from kit.deployment.requests import loggable
+from kit.serving import is_loopback
 
 __all__ = ["Rejection", "allow_origin", "guard"]
 
@@ -32,11 +33,6 @@ _CODES = {
     405: "MethodNotAllowed",
     413: "RequestTooLarge",
 }
-# Nothing else may stand in a Host or an Origin, also no `evil.example@localhost`.
-_loopback = re.compile(
-    r"(?:[a-z][a-z0-9+.-]*:)?//(?:127\.0\.0\.1|localhost|\[::1\])(?::\d{1,5})?",
-    re.IGNORECASE,
-)
 _client_name = re.compile(r"[^-].*-.+")
 # HTTP actions and file storage.
 _not_offered = re.compile(r"/(http|api/storage)(/|$)")
@@ -87,7 +83,7 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
 async def allow_origin(request: web.Request, response: web.StreamResponse) -> None:
     """Before any response: a page that was let in may read the answer (CORS)."""
     origin = request.headers.get("Origin")
-    if origin is not None and _is_loopback(origin):
+    if origin is not None and is_loopback(origin):
         response.headers["Access-Control-Allow-Origin"] = origin
         response.headers["Access-Control-Allow-Credentials"] = "true"
         response.headers["Vary"] = "Origin"
@@ -100,7 +96,7 @@ def _shown(request: web.Request) -> tuple[str, str]:
 
 def _check_host(request: web.Request) -> None:
     host = request.headers.get("Host", "")
-    if not _is_loopback(f"//{host}"):
+    if not is_loopback(f"//{host}"):
         raise Rejection(
             403,
             "ForbiddenHost",
@@ -111,17 +107,13 @@ def _check_host(request: web.Request) -> None:
 
 def _check_origin(request: web.Request) -> None:
     origin = request.headers.get("Origin")
-    if origin is not None and not _is_loopback(origin):
+    if origin is not None and not is_loopback(origin):
         raise Rejection(
             403,
             "ForbiddenOrigin",
             f"This deployment is for this machine only: a page from {origin[:200]} "
             "may not use it.",
         )
-
-
-def _is_loopback(url: str) -> bool:
-    return _loopback.fullmatch(url) is not None
 
 
 def _check_client(request: web.Request) -> None:
