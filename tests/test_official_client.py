@@ -323,6 +323,15 @@ def test_the_http_client_gets_every_kind_of_value(http: ConvexHttpClient) -> Non
     assert value["float"] == 5.0
 
 
+def test_the_http_client_prints_log_lines_when_debugging(
+    http: ConvexHttpClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    http.set_debug(True)
+    with pytest.raises(ConvexError):
+        http.mutation("notes:refuse", {"data": "no"})
+    assert "[WARN] 'refusing'" in capsys.readouterr().out
+
+
 def test_the_http_client_gets_errors(http: ConvexHttpClient) -> None:
     data: Any = {"code": 1.0}
     with pytest.raises(ConvexError) as caught:
