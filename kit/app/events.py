@@ -77,6 +77,11 @@ _Payload = TypeVar("_Payload", bound=_TaskPayload)
 _ErrorEvent = Literal["message-error", "chat-history-error"]
 
 
+def _may_come_from(origin: str | None) -> bool:
+    """Whether a browser may read the answers; without an Origin there is none."""
+    return origin is not None and is_loopback(origin)
+
+
 class Room:
     """The Socket.IO server, and the rooms of tasks in it."""
 
@@ -87,7 +92,7 @@ class Room:
             async_handlers=False,
             # connection-info is sent while the connection is being made.
             always_connect=True,
-            cors_allowed_origins=is_loopback,
+            cors_allowed_origins=_may_come_from,
             max_http_buffer_size=_MAX_FRAME,
         )
         self._web_sockets: set[asyncio.Transport] = set()
