@@ -74,7 +74,11 @@ def _cut(chunk: Chunk, limit: int) -> Chunk:
 
 def valid_text(text: str) -> str:
     """The text with surrogate pairs joined, and lone surrogates as U+FFFD."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
 
 
 class TextRepair:

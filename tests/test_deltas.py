@@ -123,3 +123,9 @@ def test_however_it_was_split_the_text_is_the_repaired_whole(texts: list[str]) -
         text_bytes(chunk)  # would raise on a lone surrogate
     assert PartsFold(chunks).content() == valid_text("".join(texts))
     assert len(fold(chunks)) <= 1
+
+
+def test_lone_surrogates_are_replaced_and_pairs_joined() -> None:
+    assert valid_text("a\ud83d") == "a\ufffd"
+    assert valid_text("\ud83d\ude42") == "🙂"
+    assert valid_text("naïve 🙂") == "naïve 🙂"

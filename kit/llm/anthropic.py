@@ -21,12 +21,13 @@ import anthropic
 import anthropic.resources.messages  # else imported while the first user waits
 import httpx2
 
+from kit.deltas import valid_text
 from kit.llm.chunks import ChunkWriter, number_of, text_of, usage
 from kit.llm.failures import Failures
 from kit.llm.providers import ProviderName, Route
 from kit.llm.step import DEFAULT_RETRY, EventStream, ModelCall, Retry
 from kit.llm.transport import NO_KEY, http_client, quiet_loggers, timeouts
-from kit.llm.wire import ToolResult, ToolSpec, Turn, spoken_turns, well_formed
+from kit.llm.wire import ToolResult, ToolSpec, Turn, spoken_turns
 from kit.parts import Chunk, FinishReason, Usage
 
 __all__ = ["AnthropicWire", "MessageReader"]
@@ -162,7 +163,7 @@ class _Conversation:
         ]
         self._request: dict[str, Any] = {"model": model}
         if system and system.strip():
-            self._request["system"] = well_formed(system)
+            self._request["system"] = valid_text(system)
         if tools:
             self._request["tools"] = [_tool(spec) for spec in tools]
 
@@ -188,7 +189,7 @@ class _Conversation:
             {
                 "type": "tool_result",
                 "tool_use_id": result.tool_call_id,
-                "content": well_formed(result.text),
+                "content": valid_text(result.text),
                 "is_error": result.is_error,
             }
             for result in results

@@ -18,12 +18,13 @@ import httpx2
 import openai
 import openai.resources.chat  # else imported while the first user waits
 
+from kit.deltas import valid_text
 from kit.llm.chunks import ChunkWriter, number_of, text_of, usage
 from kit.llm.failures import Failures
 from kit.llm.openai_sdk import openai_client
 from kit.llm.providers import ProviderName, Route
 from kit.llm.step import DEFAULT_RETRY, EventStream, ModelCall, Retry
-from kit.llm.wire import ToolResult, ToolSpec, Turn, spoken_turns, well_formed
+from kit.llm.wire import ToolResult, ToolSpec, Turn, spoken_turns
 from kit.parts import Chunk, FinishReason, Usage
 
 __all__ = ["ChatCompletionsWire", "CompletionReader"]
@@ -112,7 +113,7 @@ class _Conversation:
         self._wire = wire
         self._messages: list[dict[str, Any]] = []
         if system and system.strip():
-            self._messages.append({"role": "system", "content": well_formed(system)})
+            self._messages.append({"role": "system", "content": valid_text(system)})
         self._messages += [
             {"role": turn.role, "content": turn.text} for turn in spoken_turns(turns)
         ]

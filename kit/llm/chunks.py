@@ -11,7 +11,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
-from kit.llm.wire import well_formed
+from kit.deltas import valid_text
 from kit.parts import Chunk, FinishReason, FinishStep, Usage
 
 __all__ = ["CallMade", "ChunkWriter", "number_of", "text_of", "usage"]
@@ -90,12 +90,12 @@ class _Joiner:
         self._half = ""
         if "\ud800" <= text[-1:] <= "\udbff":
             self._half, text = text[-1], text[:-1]
-        return well_formed(text)
+        return valid_text(text)
 
     def rest(self) -> str:
         """The replacement character, if the other half never came."""
         half, self._half = self._half, ""
-        return well_formed(half)
+        return valid_text(half)
 
 
 @dataclass
@@ -221,7 +221,7 @@ class ChunkWriter:
         call, joiner = self._calls[key]
         call.pieces.append(joiner.rest())
         if text:
-            call.pieces = [well_formed(text)]
+            call.pieces = [valid_text(text)]
         call.closed = True
         self._chunks.append(
             {

@@ -18,12 +18,13 @@ import openai
 import openai.resources.responses  # else imported while the first user waits
 from openai.types.responses import ResponseStreamEvent
 
+from kit.deltas import valid_text
 from kit.llm.chunks import ChunkWriter, number_of, text_of, usage
 from kit.llm.failures import Failures
 from kit.llm.openai_sdk import openai_client
 from kit.llm.providers import ProviderName, Route
 from kit.llm.step import DEFAULT_RETRY, EventStream, ModelCall, Retry
-from kit.llm.wire import ToolResult, ToolSpec, Turn, spoken_turns, well_formed
+from kit.llm.wire import ToolResult, ToolSpec, Turn, spoken_turns
 from kit.parts import Chunk, FinishReason, Usage
 
 __all__ = ["ResponseReader", "ResponsesWire"]
@@ -119,7 +120,7 @@ class _Conversation:
         ]
         self._request: dict[str, Any] = {"model": model, "store": False}
         if system and system.strip():
-            self._request["instructions"] = well_formed(system)
+            self._request["instructions"] = valid_text(system)
         if tools:
             self._request["tools"] = [_tool(spec) for spec in tools]
 

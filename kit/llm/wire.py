@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from kit.deltas import valid_text
 from kit.llm.providers import ProviderName
 from kit.parts import Chunk
 
@@ -22,7 +23,6 @@ __all__ = [
     "Turn",
     "Wire",
     "spoken_turns",
-    "well_formed",
 ]
 
 
@@ -45,7 +45,7 @@ class ToolResult:
 
     def text_for_model(self) -> str:
         """The text for a wire that has no field for `is_error`."""
-        text = well_formed(self.text)
+        text = valid_text(self.text)
         return f"Error: {text}" if self.is_error else text
 
 
@@ -109,16 +109,7 @@ def spoken_turns(turns: Sequence[Turn]) -> list[Turn]:
     A reply that was stopped before its first word is an empty turn, and a history cut
     to its newest messages may start with an answer: providers refuse both.
     """
-    spoken = [Turn(t.role, well_formed(t.text)) for t in turns if t.text.strip()]
+    spoken = [Turn(t.role, valid_text(t.text)) for t in turns if t.text.strip()]
     while spoken and spoken[0].role == "assistant":
         del spoken[0]
     return spoken
-
-
-def well_formed(text: str) -> str:
-    """`text` with lone surrogates replaced: JSON may hold them, UTF-8 cannot."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return text
