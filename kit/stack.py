@@ -21,7 +21,7 @@ import tempfile
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Literal
 
 import aiohttp
@@ -162,6 +162,7 @@ class Stack:
         deployment_url: str | None,
         provider: Provider,
         pace: float,
+        deployment_env: Mapping[str, str],
         owns_folder: bool,
     ) -> None:
         self.folder = folder
@@ -178,6 +179,8 @@ class Stack:
         self._earlier_requests = 0  # of a scripted provider that ran before us
         self.provider = self._scripted_provider(provider, pace)
         self.deployment = None if deployment_url else self._embedded_deployment()
+        if self.deployment is not None:
+            self.deployment.env.update(deployment_env)
         self.app = self._application()
 
     @classmethod
@@ -189,6 +192,7 @@ class Stack:
         pace: float = 50.0,
         folder: Path | None = None,
         app: bool = True,
+        deployment_env: Mapping[str, str] = MappingProxyType({}),
     ) -> Stack:
         """Start what is needed and wait until all of it answers.
 
@@ -198,6 +202,11 @@ class Stack:
         tokens per second, 0 for as fast as possible. `folder` holds the data, the logs
         and the application's `.env.local`; None takes a temporary one that goes with
         the stack. The flag is off at first.
+
+        `deployment_env` goes to the functions of the embedded deployment, such as
+        `{"KIT_FLUSH_INTERVAL_MS": "200"}`; to change it later, change
+        `stack.deployment.env` and restart. A deployment of yours has its own
+        environment (`npx convex env set`), which this does not touch.
 
         Raises ConfigError or StackError; nothing is left running then.
         """
@@ -213,6 +222,7 @@ class Stack:
             deployment_url=deployment_url or os.environ.get(DEPLOYMENT_URL) or None,
             provider=provider,
             pace=pace,
+            deployment_env=deployment_env,
             owns_folder=owns_folder,
         )
         try:

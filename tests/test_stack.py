@@ -12,7 +12,12 @@ from pathlib import Path
 import pytest
 
 from kit.client import Deployment
-from kit.errors import ConfigError, DeploymentUnreachable, StackError
+from kit.errors import (
+    ConfigError,
+    DeploymentUnreachable,
+    FunctionError,
+    StackError,
+)
 from kit.stack import DEPLOYMENT_URL, SCRIPTED_URL, ServerProcess, Stack
 
 
@@ -43,6 +48,22 @@ async def test_a_stack_starts_answers_and_leaves_nothing_behind() -> None:
         folder = stack.folder
     assert not any(alive(pid) for pid in pids if pid)
     assert not folder.exists()
+
+
+async def test_the_functions_environment_can_be_set_and_changed() -> None:
+    env = {"KIT_LEASE_MS": "soon"}
+    async with await Stack.start(app=False, deployment_env=env) as stack:
+        assert stack.deployment is not None
+        async with Deployment(stack.deployment_url) as deployment:
+            title = {"title": "Its reply needs a lease"}
+            task_id = await deployment.mutation("tasks:create", title)
+            message = {"taskId": task_id, "prompt": "Hi", "model": "claude-opus-5-5"}
+            with pytest.raises(FunctionError, match="KIT_LEASE_MS is 'soon'"):
+                await deployment.mutation("streaming:send", message)
+            stack.deployment.env["KIT_LEASE_MS"] = "2000"
+            await stack.deployment.restart()
+            sent = await deployment.mutation("streaming:send", message)
+            assert sent["status"] == "streaming"
 
 
 async def test_a_cut_deployment_comes_back_with_its_data(tmp_path: Path) -> None:
