@@ -378,7 +378,8 @@ async def test_convexs_own_cli_pushes_the_functions(
     definition = backend.push["appDefinition"]
     pushed = {module["path"] for module in definition["changedModules"]}
     own = {path for path in pushed if not path.startswith(("_deps/", "lib/"))}
-    assert own == {"crons.js", "messages.js", "streaming.js", "tasks.js"}
+    modules = ("contract", "crons", "messages", "streaming", "tasks")
+    assert own == {f"{module}.js" for module in modules}
     assert definition["schema"]["path"] == "schema.js"
     # It knows the URL now. That backend runs no functions: the smoke test ends there.
     assert f"0 of 5 steps held on {backend.url}" in printed

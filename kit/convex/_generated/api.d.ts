@@ -13,6 +13,7 @@ import type {
   FilterApi,
   FunctionReference,
 } from "convex/server";
+import type * as contract from "../contract.js";
 import type * as crons from "../crons.js";
 import type * as lib_agent from "../lib/agent.js";
 import type * as lib_alarm from "../lib/alarm.js";
@@ -62,6 +63,7 @@ import type * as tasks from "../tasks.js";
  * ```
  */
 declare const fullApi: ApiFromModules<{
+  contract: typeof contract;
   crons: typeof crons;
   "lib/agent": typeof lib_agent;
   "lib/alarm": typeof lib_alarm;
