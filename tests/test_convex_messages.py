@@ -111,6 +111,50 @@ def test_the_largest_reply_alone_is_listed_whole(
     assert listed(functions, task_id)[-1] == "é" * 2_000_000
 
 
+def paged(functions: Functions, task_id: str, limit: int = 50) -> list[list[str]]:
+    """The contents of all pages, from the first to the last."""
+    pages: list[list[str]] = []
+    after: dict[str, float] = {}
+    while True:
+        args = {"taskId": task_id, "limit": limit, **after}
+        page = functions.call("messages:page", args)
+        pages.append([row["content"] for row in page["messages"]])
+        if not page["more"]:
+            return pages
+        after = {"after": page["messages"][-1]["sequence"]}
+
+
+@pytest.mark.parametrize("limit", [1, 2, 7, 8, 9, 15, 16, 17, 200])
+def test_pages_of_any_length_hold_each_message_once_in_order(
+    functions: Functions, task_id: str, limit: int
+) -> None:
+    for number in range(8):
+        exchange(functions, task_id, f"q{number}", f"a{number}")
+    everything = [text for n in range(8) for text in (f"q{n}", f"a{n}")]
+    pages = paged(functions, task_id, limit)
+    assert [text for page in pages for text in page] == everything
+    assert all(len(page) == limit for page in pages[:-1])
+    assert pages[-1]
+
+
+def test_a_page_of_a_task_without_messages_is_empty(
+    functions: Functions, task_id: str
+) -> None:
+    assert paged(functions, task_id) == [[]]
+
+
+def test_pages_of_very_large_messages_are_bounded_and_whole(
+    functions: Functions, task_id: str
+) -> None:
+    replies = [*(str(number) * 1_500_000 for number in range(4)), "é" * 2_000_000]
+    for reply in replies:
+        exchange(functions, task_id, "q", reply)
+    pages = paged(functions, task_id)
+    assert [text for page in pages for text in page if text != "q"] == replies
+    assert len(pages) > 2
+    assert all(sum(map(len, page)) < 8 * 1024 * 1024 for page in pages)
+
+
 def test_a_new_message_is_found_by_who_lists(
     functions: Functions, task_id: str
 ) -> None:

@@ -22,6 +22,7 @@ __all__ = [
     "history_before",
     "newest",
     "newest_message",
+    "oldest",
     "reply_to",
     "result_of",
 ]
@@ -82,6 +83,44 @@ async def _before(
             lambda q: q.eq("taskId", task_id).lt("sequence", below),
         )
         .order("desc")
+        .take(count)
+    )
+    return found
+
+
+async def oldest(
+    ctx: Any, task_id: str, limit: int, *, above: float
+) -> tuple[list[dict[str, Any]], bool]:
+    """The first `limit` messages with a larger sequence; and whether there are more.
+
+    Fewer, if together they would be very large.
+    """
+    rows: list[dict[str, Any]] = []
+    room = MAX_READ_BYTES
+    while True:
+        batch = await _after(ctx, task_id, above, min(BATCH, limit + 1 - len(rows)))
+        for document in batch:
+            if len(rows) == limit:
+                return rows, True
+            row = await _whole(ctx, document)
+            room -= size_of(row)
+            if room < 0 and rows:
+                return rows, True
+            rows.append(row)
+        if len(batch) < BATCH:
+            return rows, False
+        above = batch[-1]["sequence"]
+
+
+async def _after(
+    ctx: Any, task_id: str, above: float, count: int
+) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = (
+        await ctx.db.query("chatMessages")
+        .with_index(
+            "by_task_sequence",
+            lambda q: q.eq("taskId", task_id).gt("sequence", above),
+        )
         .take(count)
     )
     return found

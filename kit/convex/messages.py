@@ -1,4 +1,4 @@
-"""Messages: what a viewer of a task lists.
+"""Messages: what a viewer of a task lists, and who copies one reads.
 
 A reply appears when it begins, changes when somebody stops it, and once more, with its
 parts, when it has ended: never while it is being written. What it grows by is in
@@ -7,11 +7,12 @@ parts, when it has ended: never while it is being written. What it grows by is i
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from kit.convex import _begin
 from kit.convex._errors import whole_number
-from kit.convex._messages import newest
+from kit.convex._messages import newest, oldest
 from kit.convex.schema import message_fields, message_status
 from kit.deployment.functions import query
 from kit.values import v
@@ -35,6 +36,26 @@ async def byTask(ctx: Any, args: dict[str, Any]) -> Any:
     """
     limit = whole_number(args.get("limit", 50), "limit", 1, MAX_LISTED)
     return await newest(ctx, args["taskId"], limit)
+
+
+@query(
+    args={
+        "taskId": v.id("tasks"),
+        "after": v.optional(v.number()),
+        "limit": v.optional(v.number()),
+    },
+    returns=v.object({"messages": v.array(message), "more": v.boolean()}),
+)
+async def page(ctx: Any, args: dict[str, Any]) -> Any:
+    """The first `limit` (50) messages of a task after the sequence `after`, in order.
+
+    Fewer, if together they would be larger than 8 MiB. While `more`, call again with
+    the last one's sequence: that reads a task of any length, oldest first.
+    """
+    limit = whole_number(args.get("limit", 50), "limit", 1, MAX_LISTED)
+    after = args.get("after", -math.inf)
+    messages, more = await oldest(ctx, args["taskId"], limit, above=after)
+    return {"messages": messages, "more": more}
 
 
 @query(

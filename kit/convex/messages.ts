@@ -1,5 +1,5 @@
 /**
- * Messages: what a viewer of a task lists.
+ * Messages: what a viewer of a task lists, and who copies one reads.
  *
  * A reply appears when it begins, changes when somebody stops it, and once more, with
  * its parts, when it has ended: never while it is being written. What it grows by is in
@@ -8,7 +8,7 @@
 import { v } from "convex/values";
 import { query } from "./_generated/server";
 import { wholeNumber } from "./lib/errors";
-import { findByClientId, newest, streamIdOf } from "./lib/stored";
+import { findByClientId, newest, oldest, streamIdOf } from "./lib/stored";
 import { messageFields, vMessageStatus } from "./schema";
 
 const MAX_LISTED = 200;
@@ -31,6 +31,25 @@ export const byTask = query({
   handler: async (ctx, args) => {
     const limit = wholeNumber(args.limit ?? 50, "limit", 1, MAX_LISTED);
     return await newest(ctx, args.taskId, limit);
+  },
+});
+
+/**
+ * The first `limit` (50) messages of a task after the sequence `after`, in order.
+ *
+ * Fewer, if together they would be larger than 8 MiB. While `more`, call again with the
+ * last one's sequence: that reads a task of any length, oldest first.
+ */
+export const page = query({
+  args: {
+    taskId: v.id("tasks"),
+    after: v.optional(v.number()),
+    limit: v.optional(v.number()),
+  },
+  returns: v.object({ messages: v.array(vMessage), more: v.boolean() }),
+  handler: async (ctx, args) => {
+    const limit = wholeNumber(args.limit ?? 50, "limit", 1, MAX_LISTED);
+    return await oldest(ctx, args.taskId, limit, args.after ?? -Infinity);
   },
 });
 

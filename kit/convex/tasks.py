@@ -7,7 +7,13 @@ from typing import Any
 from kit.convex._errors import refusal, whole_number
 from kit.convex._removal import refuse_while_streaming, remove_content
 from kit.convex.schema import task_fields
-from kit.deployment.functions import internal_mutation, mutation, query
+from kit.deployment.functions import (
+    internal_mutation,
+    mutation,
+    pagination_opts_validator,
+    pagination_result_validator,
+    query,
+)
 from kit.values import v
 
 MAX_LISTED = 200
@@ -35,6 +41,15 @@ async def list(ctx: Any, args: dict[str, Any]) -> Any:
     """The newest `limit` (50) tasks, newest first."""
     limit = whole_number(args.get("limit", 50), "limit", 1, MAX_LISTED)
     return await ctx.db.query("tasks").order("desc").take(limit)
+
+
+@query(
+    args={"paginationOpts": pagination_opts_validator},
+    returns=pagination_result_validator(task),
+)
+async def page(ctx: Any, args: dict[str, Any]) -> Any:
+    """All tasks, oldest first, page by page: Convex's own pagination."""
+    return await ctx.db.query("tasks").paginate(args["paginationOpts"])
 
 
 @mutation(args={"taskId": v.id("tasks")}, returns=v.null())

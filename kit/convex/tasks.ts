@@ -1,4 +1,5 @@
 /** Tasks: one conversation each, with the status of its latest reply. */
+import { paginationOptsValidator, paginationResultValidator } from "convex/server";
 import { v } from "convex/values";
 import { internalMutation, mutation, query } from "./_generated/server";
 import { refusal, wholeNumber } from "./lib/errors";
@@ -41,6 +42,14 @@ export const list = query({
     const limit = wholeNumber(args.limit ?? 50, "limit", 1, MAX_LISTED);
     return await ctx.db.query("tasks").order("desc").take(limit);
   },
+});
+
+/** All tasks, oldest first, page by page: Convex's own pagination. */
+export const page = query({
+  args: { paginationOpts: paginationOptsValidator },
+  returns: paginationResultValidator(vTask),
+  handler: async (ctx, args) =>
+    await ctx.db.query("tasks").paginate(args.paginationOpts),
 });
 
 /**

@@ -86,6 +86,39 @@ export async function newest(
   return rows.reverse();
 }
 
+/**
+ * The first `limit` messages with a larger sequence; and whether there are more.
+ *
+ * Fewer, if together they would be very large.
+ */
+export async function oldest(
+  ctx: QueryCtx,
+  taskId: Id<"tasks">,
+  limit: number,
+  above: number,
+): Promise<{ messages: Message[]; more: boolean }> {
+  const messages: Message[] = [];
+  let room = MAX_READ_BYTES;
+  for (;;) {
+    const count = Math.min(BATCH, limit + 1 - messages.length);
+    const batch = await ctx.db
+      .query("chatMessages")
+      .withIndex("by_task_sequence", (q) =>
+        q.eq("taskId", taskId).gt("sequence", above),
+      )
+      .take(count);
+    for (const document of batch) {
+      if (messages.length === limit) return { messages, more: true };
+      const row = await whole(ctx, document);
+      room -= getConvexSize(row);
+      if (room < 0 && messages.length > 0) return { messages, more: true };
+      messages.push(row);
+    }
+    if (batch.length < BATCH) return { messages, more: false };
+    above = batch.at(-1)!.sequence;
+  }
+}
+
 /** The message with its parts, wherever they are stored. */
 async function whole(ctx: QueryCtx, document: Message): Promise<Message> {
   if (!isSpilled(document)) return document;
