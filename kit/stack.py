@@ -118,6 +118,9 @@ class ServerProcess:
                 await self._process.wait()
         except TimeoutError:
             await self.kill()
+        except asyncio.CancelledError:  # nobody will ask again
+            self._process.kill()
+            raise
 
     async def kill(self) -> None:
         """End it as a crash would: SIGKILL."""

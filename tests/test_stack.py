@@ -82,6 +82,21 @@ async def test_a_cut_deployment_comes_back_with_its_data(tmp_path: Path) -> None
     assert tmp_path.exists(), "a folder that was given is kept"
 
 
+@pytest.mark.timeout(30)
+async def test_a_stop_that_is_broken_off_leaves_no_server(tmp_path: Path) -> None:
+    async with await Stack.start(folder=tmp_path, app=False) as stack:
+        server = stack.deployment
+        assert server is not None
+        assert server.pid is not None
+        os.kill(server.pid, signal.SIGSTOP)  # it will not hear SIGTERM
+        stopping = asyncio.create_task(server.stop(timeout=60))
+        await asyncio.sleep(0)
+        stopping.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await stopping
+        await until(lambda: not server.running)
+
+
 async def test_the_flags_are_edited_and_shown_as_a_diff() -> None:
     async with await Stack.start(app=False) as stack:
         diff = stack.set_flags(realtime=True, option=2)

@@ -61,10 +61,11 @@ class Lane:
             raise
 
     async def aclose(self) -> None:
-        for client in self._clients:
-            await client.close()
-        for server in (self.deployment, self.provider):
-            await server.stop()
+        await asyncio.gather(
+            *(client.close() for client in self._clients),
+            self.deployment.stop(),
+            self.provider.stop(),
+        )
 
     @contextlib.asynccontextmanager
     async def clients(self, count: int) -> AsyncIterator[list[Deployment]]:
