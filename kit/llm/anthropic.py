@@ -24,6 +24,7 @@ import httpx2
 from kit.deltas import valid_text
 from kit.llm.chunks import ChunkWriter, number_of, text_of, usage
 from kit.llm.failures import Failures
+from kit.llm.keys import free_answer
 from kit.llm.providers import ProviderName, Route
 from kit.llm.step import DEFAULT_RETRY, EventStream, ModelCall, Retry
 from kit.llm.transport import NO_KEY, http_client, quiet_loggers, timeouts
@@ -103,6 +104,9 @@ class AnthropicWire:
         tools: Sequence[ToolSpec] = (),
     ) -> _Conversation:
         return _Conversation(self, model, system, turns, tools)
+
+    async def check_key(self) -> None:
+        await free_answer(self._client, self.failures)
 
     async def aclose(self) -> None:
         await self._client.close()

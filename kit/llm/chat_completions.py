@@ -21,6 +21,7 @@ import openai.resources.chat  # else imported while the first user waits
 from kit.deltas import valid_text
 from kit.llm.chunks import ChunkWriter, number_of, text_of, usage
 from kit.llm.failures import Failures
+from kit.llm.keys import free_answer
 from kit.llm.openai_sdk import openai_client
 from kit.llm.providers import ProviderName, Route
 from kit.llm.step import DEFAULT_RETRY, EventStream, ModelCall, Retry
@@ -67,6 +68,12 @@ class ChatCompletionsWire:
         tools: Sequence[ToolSpec] = (),
     ) -> _Conversation:
         return _Conversation(self, model, system, turns, tools)
+
+    async def check_key(self) -> None:
+        told = await free_answer(self._client, self.failures)
+        left = told.get("limit_remaining") if isinstance(told, Mapping) else None
+        if isinstance(left, int | float) and left <= 0:
+            raise self.failures.no_credit()
 
     async def aclose(self) -> None:
         await self._client.close()

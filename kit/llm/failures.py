@@ -134,6 +134,10 @@ class Failures:
         """For an answer that is not in the provider's format."""
         return self._error("protocol", what)
 
+    def no_credit(self) -> LLMError:
+        """For a key that is accepted and can pay for nothing."""
+        return self._error("billing", "the limit of this key is used up")
+
     def no_prompt(self) -> LLMError:
         """For a conversation in which the user has said nothing."""
         return self._error("bad-request", "there is no prompt to answer")

@@ -21,6 +21,7 @@ from openai.types.responses import ResponseStreamEvent
 from kit.deltas import valid_text
 from kit.llm.chunks import ChunkWriter, number_of, text_of, usage
 from kit.llm.failures import Failures
+from kit.llm.keys import free_answer
 from kit.llm.openai_sdk import openai_client
 from kit.llm.providers import ProviderName, Route
 from kit.llm.step import DEFAULT_RETRY, EventStream, ModelCall, Retry
@@ -72,6 +73,9 @@ class ResponsesWire:
         tools: Sequence[ToolSpec] = (),
     ) -> _Conversation:
         return _Conversation(self, model, system, turns, tools)
+
+    async def check_key(self) -> None:
+        await free_answer(self._client, self.failures)
 
     async def aclose(self) -> None:
         await self._client.close()

@@ -98,6 +98,15 @@ class Wire(Protocol):
         """Start from these turns, the last of which is the user's."""
         ...
 
+    async def check_key(self) -> None:
+        """Ask the provider for something free that needs the key.
+
+        Raises LLMError: kind `auth` if the key is refused, `billing` if it has no
+        credit and the provider tells, and what a step fails with. Returns if the key
+        is accepted, which does not say that each model may be used.
+        """
+        ...
+
     async def aclose(self) -> None:
         """Close all connections. Steps under way fail."""
         ...

@@ -9,15 +9,15 @@ Routes, below the paths that `kit.llm.providers.PROVIDERS` names:
 
 | | |
 |---|---|
-| POST /anthropic/v1/messages, GET /anthropic/v1/models/{id} | Anthropic |
-| POST /openai/v1/responses | OpenAI |
-| POST /openrouter/api/v1/chat/completions | OpenRouter |
+| POST /anthropic/v1/messages, GET /anthropic/v1/models[/{id}] | Anthropic |
+| POST /openai/v1/responses, GET /openai/v1/models | OpenAI |
+| POST /openrouter/api/v1/chat/completions, GET /openrouter/api/v1/key | OpenRouter |
 | GET /log?since=N | requests seen after number N, see `journal` |
 | PUT /pace | tokens per second, for the replies that begin from now on |
 | GET /health | `{"ok": true}` |
 
-Only streaming requests are answered. A key that starts with `refused`, or none, gets
-401. What a real provider would refuse is refused: a tool result that answers no
+Of requests for a reply, only streaming ones are answered. A key that starts with
+`refused`, or none, gets 401. What a real provider would refuse is refused: a tool result that answers no
 call, reasoning that came back changed, a missing `max_tokens`.
 
 **Models.** A well-known name (`claude-opus-5-5`, `gpt-6.2-sol`, `vendor/model` for

@@ -80,6 +80,7 @@ class AnthropicMessages:
     endpoint: ClassVar[str] = "/v1/messages"
     keep_alive: ClassVar[bytes] = sse({"type": "ping"}, "ping")
     overloaded: ClassVar[int] = 529
+    free_path: ClassVar[str] = "/v1/models"
 
     def read(self, body: Mapping[str, Any]) -> Ask:
         model = require(body, "model", str, "a model's id")
@@ -126,6 +127,15 @@ class AnthropicMessages:
     def error_in_stream(self, ask: Ask) -> bytes:
         error = {"type": "overloaded_error", "message": "Overloaded"}
         return sse({"type": "error", "error": error}, "error")
+
+    def free_answer(self) -> dict[str, Any]:
+        model = "claude-opus-5-5"
+        return {
+            "data": [model_card(model)],
+            "first_id": model,
+            "last_id": model,
+            "has_more": False,
+        }
 
     def error_body(self, refused: Refused, request_id: str) -> dict[str, Any]:
         kind = _ERROR_TYPES.get(refused.status, "api_error")

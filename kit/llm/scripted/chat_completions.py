@@ -54,6 +54,7 @@ class ChatCompletions:
     endpoint: ClassVar[str] = "/chat/completions"
     keep_alive: ClassVar[bytes] = b": OPENROUTER PROCESSING\n\n"
     overloaded: ClassVar[int] = 429
+    free_path: ClassVar[str] = "/key"
 
     def read(self, body: Mapping[str, Any]) -> Ask:
         model = require(body, "model", str, "a model's id")
@@ -93,6 +94,17 @@ class ChatCompletions:
         }
         choices = [{"index": 0, "delta": {"content": ""}, "finish_reason": "error"}]
         return sse(_envelope(ask) | {"error": error, "choices": choices}) + _DONE
+
+    def free_answer(self) -> dict[str, Any]:
+        return {
+            "data": {
+                "label": "sk-or-v1-scr...ted",
+                "usage": 0,
+                "limit": None,
+                "limit_remaining": None,
+                "is_free_tier": False,
+            }
+        }
 
     def error_body(self, refused: Refused, request_id: str) -> dict[str, Any]:
         return {"error": {"code": refused.status, "message": refused.text}}

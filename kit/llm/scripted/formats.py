@@ -70,6 +70,7 @@ class Format(Protocol):
     endpoint: ClassVar[str]  # below the provider's base path
     keep_alive: ClassVar[bytes]
     overloaded: ClassVar[int]  # the status with which it says so
+    free_path: ClassVar[str]  # below the base path too: a GET that needs only the key
 
     def read(self, body: Mapping[str, Any]) -> Ask:
         """What a request body asks. Raises Refused."""
@@ -81,6 +82,10 @@ class Format(Protocol):
 
     def error_in_stream(self, ask: Ask) -> bytes:
         """The body's end when the model fails half-way."""
+        ...
+
+    def free_answer(self) -> dict[str, Any]:
+        """The answer of `free_path`."""
         ...
 
     def error_body(self, refused: Refused, request_id: str) -> dict[str, Any]: ...

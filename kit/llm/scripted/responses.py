@@ -46,6 +46,7 @@ class Responses:
     # Comments: this wire has no ping.
     keep_alive: ClassVar[bytes] = b": keep-alive\n\n"
     overloaded: ClassVar[int] = 429
+    free_path: ClassVar[str] = "/models"
 
     def read(self, body: Mapping[str, Any]) -> Ask:
         model = require(body, "model", str, "a model's id")
@@ -86,6 +87,15 @@ class Responses:
         }
         failed = {"type": "response.failed", "response": response}
         return sse(failed, "response.failed")
+
+    def free_answer(self) -> dict[str, Any]:
+        model = {
+            "id": "gpt-6.2-sol",
+            "object": "model",
+            "created": 1_767_225_600,
+            "owned_by": "openai",
+        }
+        return {"object": "list", "data": [model]}
 
     def error_body(self, refused: Refused, request_id: str) -> dict[str, Any]:
         code = refused.code or _CODES.get(refused.status)

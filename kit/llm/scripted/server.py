@@ -88,6 +88,7 @@ def create_app(*, pace: float = DEFAULT_PACE) -> web.Application:
     for spoken in _FORMATS:
         path = PROVIDERS[spoken.provider].scripted_path
         app.router.add_post(path + spoken.endpoint, provider.handler(spoken))
+        app.router.add_get(path + spoken.free_path, provider.free_handler(spoken))
     models = PROVIDERS["anthropic"].scripted_path + "/v1/models/{model}"
     app.router.add_get(models, provider.model)
     return app
@@ -135,6 +136,18 @@ class _Provider:
         except Refused as refused:
             return _refusal(spoken, refused, "req_model")
         return web.json_response(model_card(model))
+
+    def free_handler(self, spoken: Format) -> Any:
+        """What only the key is needed for. Not in the journal: no model is asked."""
+
+        async def handle(request: web.Request) -> web.Response:
+            try:
+                _check_key(_key(request))
+            except Refused as refused:
+                return _refusal(spoken, refused, "req_key")
+            return web.json_response(spoken.free_answer())
+
+        return handle
 
     def handler(self, spoken: Format) -> Any:
         async def handle(request: web.Request) -> web.StreamResponse:
