@@ -17,8 +17,8 @@ Routes, below the paths that `kit.llm.providers.PROVIDERS` names:
 | GET /health | `{"ok": true}` |
 
 Of requests for a reply, only streaming ones are answered. A key that starts with
-`refused`, or none, gets 401. What a real provider would refuse is refused: a tool result that answers no
-call, reasoning that came back changed, a missing `max_tokens`.
+`refused`, or none, gets 401. What a real provider would refuse is refused: a tool
+result that answers no call, reasoning that came back changed, a missing `max_tokens`.
 
 **Models.** A well-known name (`claude-opus-5-5`, `gpt-6.2-sol`, `vendor/model` for
 the usual vendors) gets a Markdown reply that mentions the prompt, after some
