@@ -1,13 +1,8 @@
 """The application's SQL database: tasks and their chat messages, through SQLAlchemy.
 
-Holds two tables and the few reads and writes that the chat service needs; a SQLite
-file by default, PostgreSQL by URL. Does not decide when something is written (that
-is `kit.app.reply`) and knows nothing of sockets or Convex.
-
-Mirrors the guide's application, which keeps these tables in PostgreSQL through
-Prisma: a message has a `sequence` within its task, and `metadata` is one JSON value
-with `parts`, `isStreaming`, `usage` and `finishReason`. Added here:
-`client_message_id`, so that a message sent twice is stored once.
+Holds the few reads and writes that the chat service needs; a SQLite file by default,
+PostgreSQL by URL. The tables are in `kit.app.tables`. Does not decide when something
+is written (that is `kit.app.reply`) and knows nothing of sockets or Convex.
 """
 
 from __future__ import annotations
@@ -16,21 +11,10 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any, Literal, NotRequired, Self, TypedDict, cast
+from typing import Any, Self
 
 from sqlalchemy import (
-    JSON,
     URL,
-    Column,
-    DateTime,
-    ForeignKey,
-    Integer,
-    MetaData,
-    Row,
-    String,
-    Table,
-    Text,
-    UniqueConstraint,
     event,
     func,
     insert,
@@ -41,7 +25,22 @@ from sqlalchemy import (
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from kit.deltas import valid_text
+from kit.app.tables import (
+    TABLES,
+    Message,
+    MessageMetadata,
+    MessagePart,
+    Role,
+    Task,
+    TaskStatus,
+    Usage,
+    as_message,
+    as_task,
+    message_table,
+    storable,
+    task_table,
+    written,
+)
 from kit.errors import ConfigError, DatabaseError
 
 __all__ = [
@@ -54,86 +53,6 @@ __all__ = [
     "TaskStatus",
     "Usage",
 ]
-
-TaskStatus = Literal["INITIALIZING", "RUNNING", "COMPLETED", "STOPPED", "FAILED"]
-Role = Literal["user", "assistant", "system"]
-
-
-class Usage(TypedDict):
-    """Tokens, in the application's own names."""
-
-    promptTokens: int
-    completionTokens: int
-    totalTokens: int
-    cacheReadInputTokens: NotRequired[int]
-
-
-# One of text{text}, reasoning{text, signature?}, redacted-reasoning{data},
-# tool-call{toolCallId, toolName, args}, tool-result{toolCallId, toolName, result},
-# error{error, finishReason?}, each with its `type`.
-MessagePart = dict[str, Any]
-
-
-class MessageMetadata(TypedDict, total=False):
-    isStreaming: bool
-    parts: list[MessagePart]
-    usage: Usage
-    finishReason: str
-
-
-class Message(TypedDict):
-    """A stored message, as `chat-history` sends it."""
-
-    id: str
-    role: Role
-    content: str
-    llmModel: str
-    sequence: int
-    createdAt: str  # ISO 8601, UTC
-    metadata: NotRequired[MessageMetadata]
-    clientMessageId: NotRequired[str]
-
-
-class Task(TypedDict):
-    id: str
-    title: str
-    status: TaskStatus
-    createdAt: str
-    errorMessage: NotRequired[str]
-
-
-_metadata = MetaData()
-
-_tasks = Table(
-    "tasks",
-    _metadata,
-    Column("id", String(64), primary_key=True),
-    Column("title", Text, nullable=False),
-    Column("status", String(16), nullable=False),
-    Column("error_message", Text),
-    Column("created_at", DateTime(timezone=True), nullable=False),
-    Column("updated_at", DateTime(timezone=True), nullable=False),
-)
-
-_messages = Table(
-    "chat_messages",
-    _metadata,
-    Column("id", String(64), primary_key=True),
-    Column("task_id", ForeignKey("tasks.id"), nullable=False),
-    Column("sequence", Integer, nullable=False),
-    Column("role", String(16), nullable=False),
-    Column("content", Text, nullable=False),
-    Column("llm_model", Text, nullable=False),
-    Column("metadata", JSON(none_as_null=True)),
-    Column("prompt_tokens", Integer),
-    Column("completion_tokens", Integer),
-    Column("total_tokens", Integer),
-    Column("finish_reason", String(32)),
-    Column("client_message_id", String(128)),
-    Column("created_at", DateTime(timezone=True), nullable=False),
-    UniqueConstraint("task_id", "sequence"),
-    UniqueConstraint("task_id", "client_message_id"),
-)
 
 _DRIVERS = {
     "sqlite": "sqlite+aiosqlite",
@@ -168,7 +87,7 @@ class History:
         try:
             _touch_file(parsed)
             async with history._engine.begin() as connection:
-                await connection.run_sync(_metadata.create_all)
+                await connection.run_sync(TABLES.create_all)
         except (SQLAlchemyError, OSError, UnicodeError) as error:
             await history.close()
             raise ConfigError(
@@ -192,9 +111,9 @@ class History:
         now = datetime.now(UTC)
         async with self._transaction() as connection:
             await connection.execute(
-                insert(_tasks).values(
+                insert(task_table).values(
                     id=task_id,
-                    title=_storable(title),
+                    title=storable(title),
                     status="INITIALIZING",
                     created_at=now,
                     updated_at=now,
@@ -206,16 +125,16 @@ class History:
         """The task, or None if there is no such task."""
         async with self._transaction() as connection:
             found = await connection.execute(
-                select(_tasks).where(_tasks.c.id == _storable(task_id))
+                select(task_table).where(task_table.c.id == storable(task_id))
             )
             row = found.one_or_none()
-        return _as_task(row) if row else None
+        return as_task(row) if row else None
 
     async def set_task_status(
         self, task_id: str, status: TaskStatus, error_message: str | None = None
     ) -> None:
         """Store the task's status; an error message stays until the next status."""
-        error = None if error_message is None else _storable(error_message)
+        error = None if error_message is None else storable(error_message)
         async with self._transaction() as connection:
             await _touch(connection, task_id, status=status, error_message=error)
 
@@ -240,17 +159,17 @@ class History:
             # Touching the task first locks it: from here on nobody else counts or
             # appends its messages.
             await _touch(connection, task_id)
-            ours = _messages.c.task_id == task_id
+            ours = message_table.c.task_id == task_id
             if client_message_id is not None:
-                same = _messages.c.client_message_id == client_message_id
+                same = message_table.c.client_message_id == client_message_id
                 known = await connection.execute(
-                    select(_messages.c.id).where(ours, same)
+                    select(message_table.c.id).where(ours, same)
                 )
                 if known.one_or_none() is not None:
                     return None
-            last = func.coalesce(func.max(_messages.c.sequence), 0)
+            last = func.coalesce(func.max(message_table.c.sequence), 0)
             await connection.execute(
-                insert(_messages).values(
+                insert(message_table).values(
                     id=message_id,
                     task_id=task_id,
                     sequence=select(last + 1).where(ours).scalar_subquery(),
@@ -258,7 +177,7 @@ class History:
                     llm_model=llm_model,
                     client_message_id=client_message_id,
                     created_at=datetime.now(UTC),
-                    **_written(content, metadata),
+                    **written(content, metadata),
                 )
             )
         return message_id
@@ -269,20 +188,20 @@ class History:
         """Replace a message's content and its whole metadata."""
         async with self._transaction() as connection:
             await connection.execute(
-                update(_messages)
-                .where(_messages.c.id == message_id)
-                .values(**_written(content, metadata))
+                update(message_table)
+                .where(message_table.c.id == message_id)
+                .values(**written(content, metadata))
             )
 
     async def messages(self, task_id: str) -> list[Message]:
         """The task's messages by ascending sequence; empty for an unknown task."""
         async with self._transaction() as connection:
             rows = await connection.execute(
-                select(_messages)
-                .where(_messages.c.task_id == _storable(task_id))
-                .order_by(_messages.c.sequence)
+                select(message_table)
+                .where(message_table.c.task_id == storable(task_id))
+                .order_by(message_table.c.sequence)
             )
-            return [_as_message(row) for row in rows]
+            return [as_message(row) for row in rows]
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[AsyncConnection]:
@@ -368,60 +287,9 @@ def _set_up_sqlite(connection: Any, _record: object) -> None:
 async def _touch(connection: AsyncConnection, task_id: str, **values: object) -> None:
     """Update the task's row, which locks it until the transaction ends."""
     touched = await connection.execute(
-        update(_tasks)
-        .where(_tasks.c.id == task_id)
+        update(task_table)
+        .where(task_table.c.id == task_id)
         .values(updated_at=datetime.now(UTC), **values)
     )
     if touched.rowcount == 0:
         raise DatabaseError(f"The SQL history has no task {task_id}.")
-
-
-def _written(content: str, metadata: MessageMetadata | None) -> dict[str, Any]:
-    """The columns that hold a message's text and state."""
-    columns: dict[str, Any] = {"content": _storable(content), "metadata": metadata}
-    if metadata is not None:
-        columns["finish_reason"] = metadata.get("finishReason")
-        if usage := metadata.get("usage"):
-            columns["prompt_tokens"] = usage["promptTokens"]
-            columns["completion_tokens"] = usage["completionTokens"]
-            columns["total_tokens"] = usage["totalTokens"]
-    return columns
-
-
-def _storable(text: str) -> str:
-    """`text` with what no UTF-8 database takes (NUL, lone surrogates) as U+FFFD."""
-    return valid_text(text.replace("\0", "\N{REPLACEMENT CHARACTER}"))
-
-
-def _as_task(row: Row[Any]) -> Task:
-    task: Task = {
-        "id": row.id,
-        "title": row.title,
-        "status": cast(TaskStatus, row.status),
-        "createdAt": _iso(row.created_at),
-    }
-    if row.error_message is not None:
-        task["errorMessage"] = row.error_message
-    return task
-
-
-def _as_message(row: Row[Any]) -> Message:
-    message: Message = {
-        "id": row.id,
-        "role": cast(Role, row.role),
-        "content": row.content,
-        "llmModel": row.llm_model,
-        "sequence": row.sequence,
-        "createdAt": _iso(row.created_at),
-    }
-    if row.metadata is not None:
-        message["metadata"] = row.metadata
-    if row.client_message_id is not None:
-        message["clientMessageId"] = row.client_message_id
-    return message
-
-
-def _iso(moment: datetime) -> str:
-    """SQLite gives back what it was given, UTC, without saying so."""
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return aware.astimezone(UTC).isoformat()
