@@ -118,12 +118,17 @@ async def test_health_tasks_and_messages_over_http(
     async with http.post(f"{server.url}/api/tasks", json={"title": "Mine"}) as response:
         assert response.status == 201
         task_id = (await response.json())["taskId"]
+    async with http.get(f"{server.url}/api/tasks/{task_id}") as response:
+        task = await response.json()
+        assert (task["id"], task["title"]) == (task_id, "Mine")
+        assert task["status"] == "INITIALIZING"
     messages = f"{server.url}/api/tasks/{task_id}/messages"
     async with http.get(messages) as response:
         assert await response.json() == {"messages": []}
-    async with http.get(f"{server.url}/api/tasks/none/messages") as response:
-        assert response.status == 404
-        assert "no task 'none'" in (await response.json())["error"]
+    for path in ("none", "none/messages"):
+        async with http.get(f"{server.url}/api/tasks/{path}") as response:
+            assert response.status == 404
+            assert "no task 'none'" in (await response.json())["error"]
 
     for body in (b"", b"x", b"\xff", b"[]", b"{}", b'{"title": 7}', b'{"title": " "}'):
         async with http.post(f"{server.url}/api/tasks", data=body) as response:
@@ -140,7 +145,7 @@ async def test_only_this_machine_is_served(
         {"Host": "example.org"},
     ]
     allowed: list[dict[str, str]] = [{}, {"Origin": "http://localhost:8888"}]
-    for path in ("/health", "/socket.io/?EIO=4&transport=polling"):
+    for path in ("/health", "/about", "/socket.io/?EIO=4&transport=polling"):
         for headers in allowed:
             async with http.get(server.url + path, headers=headers) as response:
                 assert response.status == 200, (path, headers)

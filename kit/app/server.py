@@ -1,13 +1,14 @@
-"""The application's server process: Socket.IO, and three HTTP calls beside it.
+"""The application's server process: Socket.IO, and a few HTTP calls beside it.
 
 `python -m kit.app.server` reads the settings, puts the application together and
 serves it, to this machine only: a request with a foreign Host or Origin, such as one
 from a web page elsewhere, is refused. Which form of the application runs is read from
 `.env.local` once, when it starts.
 
-`GET /health` gives `{status, mode}`; `POST /api/tasks {title}` gives `{taskId}`;
-`GET /api/tasks/{id}/messages` gives `{messages}`, from SQL. The Socket.IO events are
-in `events`.
+`GET /health` gives `{status, mode}`, `GET /about` what is in `about`; `POST /api/tasks
+{title}` gives `{taskId}`; `GET /api/tasks/{id}` gives the task, `GET
+/api/tasks/{id}/messages` gives `{messages}`, both from SQL. The Socket.IO events are in
+`events`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from typing import Annotated, Any
 import msgspec
 from aiohttp import web
 
+from kit.app.about import About
 from kit.app.chat import ChatService
 from kit.app.convex_chat import ConvexChat, own_api_keys
 from kit.app.events import Room, SocketEvents
@@ -114,19 +116,21 @@ async def _run(options: argparse.Namespace, env: Mapping[str, str]) -> None:
     async with AsyncExitStack() as stack:
         history = await History.open(options.history_url)
         stack.push_async_callback(history.close)
-        convex = None
+        convex, convex_url = None, None
         if flags.use_convex_realtime:
             assert flags.convex_url is not None
             deployment = Deployment(flags.convex_url)
             stack.push_async_callback(deployment.close)
             convex = ConvexChat(deployment, own_api_keys(env))
+            convex_url = deployment.url
         logger.info(
             "[CHAT] Mode %s, history in %s, Convex at %s",
             flags.mode,
             history,
             flags.convex_url if convex else "no URL (flag off)",
         )
-        app = _application(flags, history, convex, options.workspace, env)
+        about = About(options.env_file, flags, convex_url, env)
+        app = _application(flags, history, convex, options.workspace, env, about)
         await serve(app, port=options.port)
 
 
@@ -136,6 +140,7 @@ def _application(
     convex: ConvexChat | None,
     workspace: Path,
     env: Mapping[str, str],
+    about: About,
 ) -> web.Application:
     room = Room()
 
@@ -156,7 +161,7 @@ def _application(
     SocketEvents(room, chat=chat, tasks=tasks, history=history)
     app = web.Application(middlewares=[_local_only])
     room.attach(app)
-    app.add_routes(_Http(flags, tasks, history).routes())
+    app.add_routes(_Http(flags, tasks, history, about).routes())
 
     async def shut_down(_: web.Application) -> None:
         await chat.close()
@@ -181,20 +186,28 @@ async def _local_only(
 
 
 class _Http:
-    def __init__(self, flags: Flags, tasks: Tasks, history: History) -> None:
+    def __init__(
+        self, flags: Flags, tasks: Tasks, history: History, about: About
+    ) -> None:
         self._flags = flags
         self._tasks = tasks
         self._history = history
+        self._about = about
 
     def routes(self) -> list[web.RouteDef]:
         return [
             web.get("/health", self._health),
+            web.get("/about", self._tell_about),
             web.post("/api/tasks", self._create_task),
+            web.get("/api/tasks/{id}", self._task),
             web.get("/api/tasks/{id}/messages", self._messages),
         ]
 
     async def _health(self, _: web.Request) -> web.Response:
         return web.json_response({"status": "ok", "mode": self._flags.mode})
+
+    async def _tell_about(self, _: web.Request) -> web.Response:
+        return web.json_response(await self._about.tell())
 
     async def _create_task(self, request: web.Request) -> web.Response:
         try:
@@ -209,6 +222,17 @@ class _Http:
         except (DeploymentError, DatabaseError) as error:
             return _refusal(503, f"The task was not created. {error}")
         return web.json_response({"taskId": task_id}, status=201)
+
+    async def _task(self, request: web.Request) -> web.Response:
+        """What SQL has. Unlike the events, this takes nothing over from Convex."""
+        task_id = request.match_info["id"]
+        try:
+            task = await self._history.task(task_id)
+        except DatabaseError as error:
+            return _refusal(503, str(error))
+        if task is None:
+            return _refusal(404, f"There is no task {task_id!r}.")
+        return web.json_response(task)
 
     async def _messages(self, request: web.Request) -> web.Response:
         task_id = request.match_info["id"]
