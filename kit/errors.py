@@ -4,6 +4,7 @@
 KitError
 ├── ConfigError              a setting, a path, a flag or a model name is wrong
 ├── DatabaseError            the data folder or its database file cannot be used
+│   └── MessageIdTaken           a message's id is that of another task's message
 ├── FunctionLoadError        a folder of Convex functions cannot be served
 ├── ProtocolError            a peer sent a sync message that breaks the protocol
 ├── DeploymentError          a call to a deployment failed
@@ -36,6 +37,7 @@ __all__ = [
     "KitError",
     "LLMError",
     "LLMErrorKind",
+    "MessageIdTaken",
     "ProtocolError",
     "RequestRejected",
     "StackError",
@@ -66,6 +68,10 @@ class ConfigError(KitError, ValueError):
 
 class DatabaseError(KitError):
     """The data folder or the database file in it cannot be used."""
+
+
+class MessageIdTaken(DatabaseError):
+    """A message was to be stored with the id of a message in another task."""
 
 
 class FunctionLoadError(KitError):

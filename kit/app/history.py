@@ -15,9 +15,11 @@ from typing import Any, Self
 
 from sqlalchemy import (
     URL,
+    Connection,
     event,
     func,
     insert,
+    inspect,
     make_url,
     select,
     update,
@@ -25,6 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from kit.app.locked_task import LockedTask
 from kit.app.tables import (
     TABLES,
     Message,
@@ -75,19 +78,22 @@ class History:
         self._engine = engine
 
     @classmethod
-    async def open(cls, url: str) -> Self:
+    async def open(cls, url: str, *, create: bool = True) -> Self:
         """Connect, and create the tables that are missing.
 
         `url` is `sqlite+aiosqlite:///<file>` or `postgresql+psycopg://user:password@
-        host:port/database` (the driver may be left out). Raises ConfigError, which
-        never shows the password, when it is neither or the database cannot be used.
+        host:port/database` (the driver may be left out). With `create` False nothing is
+        created, no SQLite file either: the history must be there. Raises ConfigError,
+        which never shows the password, when it is neither or cannot be used.
         """
         parsed = _parse(url)
         history = cls(_engine(parsed))
         try:
-            _touch_file(parsed)
+            _touch_file(parsed, create=create)
             async with history._engine.begin() as connection:
-                await connection.run_sync(TABLES.create_all)
+                if create:
+                    await connection.run_sync(TABLES.create_all)
+                missing = await connection.run_sync(_missing_tables)
         except (SQLAlchemyError, OSError, UnicodeError) as error:
             await history.close()
             raise ConfigError(
@@ -95,6 +101,12 @@ class History:
                 f"{history._reason(error)}. Check the URL, that the database exists "
                 "and that it is running."
             ) from None
+        if missing:
+            await history.close()
+            raise ConfigError(
+                f"The database at {history} has no table {' and no '.join(missing)}: "
+                "it is not the application's history. Check the URL."
+            )
         return history
 
     async def close(self) -> None:
@@ -104,6 +116,16 @@ class History:
     def __str__(self) -> str:
         """The URL without its password."""
         return self._engine.url.render_as_string(hide_password=True)
+
+    @asynccontextmanager
+    async def locked(self, task_id: str) -> AsyncIterator[LockedTask]:
+        """The task for the length of a block, which is one transaction.
+
+        Others who change the task wait meanwhile (on SQLite: who change anything). An
+        exception in the block undoes all of it.
+        """
+        async with self._transaction() as connection:
+            yield await LockedTask.lock(connection, task_id)
 
     async def create_task(self, title: str, *, task_id: str | None = None) -> str:
         """Store a new task; its id, `task_id` if given."""
@@ -241,8 +263,13 @@ def _parse(url: str) -> URL:
     return parsed.set(drivername=driver)
 
 
-def _touch_file(url: URL) -> None:
-    """Raise OSError if the SQLite file cannot be opened or created.
+def _missing_tables(connection: Connection) -> list[str]:
+    there = inspect(connection).get_table_names()
+    return [name for name in TABLES.tables if name not in there]
+
+
+def _touch_file(url: URL, *, create: bool) -> None:
+    """Raise OSError if the SQLite file cannot be opened, or created if it may be.
 
     aiosqlite would find out, too, but leaves a thread behind then, which may outlive
     the event loop that it reports to.
@@ -252,7 +279,7 @@ def _touch_file(url: URL) -> None:
         "",
         ":memory:",
     ):
-        with open(url.database, "ab"):
+        with open(url.database, "ab" if create else "rb+"):
             pass
 
 
