@@ -21,6 +21,7 @@ from kit.deployment.database import Database
 from kit.deployment.engine import Engine
 from kit.deployment.failures import FunctionFailure
 from kit.deployment.functions import FunctionRegistry, internal_mutation, internal_query
+from kit.deployment.identity import UserIdentity
 from kit.deployment.paths import FunctionPath
 from kit.deployment.read_sets import ReadSet, WriteSet
 from kit.values import decode, from_json, to_json
@@ -58,7 +59,7 @@ OWN = {"rows": rows, "patch": patch, "insert": insert, "delete": delete}
 
 
 class Functions:
-    """`call` runs any query or mutation; `now_ms` is the clock.
+    """`call` runs any query or mutation, as `user`; `now_ms` is the clock.
 
     The clock stands still until a test turns it; with `ticking`, it goes by itself.
     """
@@ -66,6 +67,7 @@ class Functions:
     def __init__(self, folder: Path, *, ticking: bool = False) -> None:
         self._ticking = ticking
         self._turned_ms = 0.0 if ticking else 1_700_000_000_000.0
+        self.user: UserIdentity | None = None
         self._committed = asyncio.Event()
         registry = FunctionRegistry.load(FOLDER)
         own = {FunctionPath("test", name): function for name, function in OWN.items()}
@@ -113,14 +115,16 @@ class Functions:
         if function.kind == "query":
             value, error = self.query(path, encoded)[:2]
         else:
-            outcome = self.engine.run_mutation(path, encoded, internal=True)
+            outcome = self.engine.run_mutation(
+                path, encoded, internal=True, identity=self.user
+            )
             value, error = outcome.value_json, outcome.error
         return _value_or_raise(value, error)
 
     def query(
         self, path: str, args: Any
     ) -> tuple[str | None, FunctionFailure | None, ReadSet]:
-        outcome = self.engine.run_query(path, args, internal=True)
+        outcome = self.engine.run_query(path, args, internal=True, identity=self.user)
         return outcome.value_json, outcome.error, outcome.read_set
 
     def read_set(self, path: str, **args: Any) -> ReadSet:

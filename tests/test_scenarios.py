@@ -3,7 +3,8 @@
 `scenarios/*.json` are played here on the Python functions, in-process, and by vitest
 on the TypeScript ones (kit/convex/scenario.runner.ts). A file is `{"setup": steps,
 "scenarios": [{"name", "steps"}]}`; each scenario begins with the steps of `setup`. The
-clock stands still until a step turns it. A step is one of
+clock stands still until a step turns it. A step is one of these; with `by`, a name,
+it is done by the user of that name, whose `tokenIdentifier` is `https://issuer|name`:
 
 * `call` (`kind`: mutation, or query; `args`), and what is expected: `expect` a result,
   `error` the data of a ConvexError, or `refused`: a plain error, whose text here holds
@@ -13,7 +14,8 @@ clock stands still until a step turns it. A step is one of
 * `documents`: the rows of tables, all of them; `jobs`: what is scheduled, in order of
   time, which is given in ms since the start;
 * `rows` of a table, captured `as`; `equal`: captured values, as expected;
-* `repeat` some `steps`, with the count in `$i`.
+* `repeat` some `steps`, with the count in `$i`;
+* `env`: variables of the deployment's environment, to the end of the scenario.
 
 In values, `"$name.field"` is a captured value, `{"$repeat": [text, n]}`, `{"$concat":
 […]}` and `{"$sum": […]}` are computed, `{"$time": ms}` is a time since the start,
@@ -27,13 +29,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from convex import ConvexError
 from convex_functions import Failed, Functions
+
+from kit.deployment.identity import UserIdentity
 
 SCENARIOS = Path(__file__).parent / "scenarios"
 START = 1_700_000_000_000.0
@@ -55,8 +59,10 @@ def functions(tmp_path: Path) -> Iterator[Functions]:
 
 
 @pytest.mark.parametrize("steps", _PLAYED)
-def test_scenario(functions: Functions, steps: list[Any]) -> None:
-    Runner(functions).run(steps)
+def test_scenario(
+    functions: Functions, steps: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Runner(functions, monkeypatch.setenv).run(steps)
 
 
 def test_functions_and_tables_have_the_shapes_that_are_written_down(
@@ -87,8 +93,11 @@ def test_functions_and_tables_have_the_shapes_that_are_written_down(
 class Runner:
     """Plays steps on `functions`."""
 
-    def __init__(self, functions: Functions) -> None:
+    def __init__(
+        self, functions: Functions, set_variable: Callable[[str, str], None]
+    ) -> None:
         self._functions = functions
+        self._set_variable = set_variable
         self._captured: dict[str, Any] = {}
 
     def run(self, steps: Iterable[Any], before: str = "") -> None:
@@ -103,6 +112,7 @@ class Runner:
 
     def _play(self, step: Any, where: str) -> None:
         functions = self._functions
+        functions.user = _user(step.get("by"))
         if "call" in step:
             self._call(step)
         if "advance" in step:
@@ -127,6 +137,8 @@ class Runner:
         if "equal" in step:
             values = [self._value(value) for value in step["equal"]]
             self._compare(values, step["expect"])
+        for name, value in step.get("env", {}).items():
+            self._set_variable(name, value)
         for i in range(step.get("repeat", 0)):
             self._captured["i"] = i
             self.run(step["steps"], f"{where}round {i}, ")
@@ -231,6 +243,13 @@ class Runner:
                 }
             case _:
                 return _typed(self._value(expected))
+
+
+def _user(name: str | None) -> UserIdentity | None:
+    if name is None:
+        return None
+    who = {"issuer": "https://issuer", "subject": name}
+    return UserIdentity.of({**who, "tokenIdentifier": f"https://issuer|{name}"})
 
 
 def _typed(value: Any) -> Any:

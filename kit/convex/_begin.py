@@ -7,6 +7,7 @@ from typing import Any
 from kit.convex._endings import end_if_dead
 from kit.convex._errors import refusal
 from kit.convex._messages import newest_message, reply_to
+from kit.convex._owners import require_task
 from kit.convex._streams import streams_of
 from kit.convex._sweeps import keep_sweeping
 from kit.deployment.functions import UNSET
@@ -21,11 +22,10 @@ async def begin(ctx: Any, request: dict[str, Any]) -> dict[str, Any]:
 
     With a `clientMessageId` that was sent before, nothing is begun: what it began then
     is returned, `reused`. Raises NotFound, StreamActive, ClientMessageIdTaken,
-    BadArguments.
+    BadArguments, Unauthenticated.
     """
     task_id, prompt = request["taskId"], request["prompt"]
-    if await ctx.db.get(task_id) is None:
-        raise refusal("NotFound", f"There is no task {task_id}.", taskId=task_id)
+    task = await require_task(ctx, task_id)
     _check_request(request)
     client_id = request.get("clientMessageId")
     if client_id is not None:
@@ -54,7 +54,7 @@ async def begin(ctx: Any, request: dict[str, Any]) -> dict[str, Any]:
             "promptMessageId": prompt_id,
         },
     )
-    stream_id = await _open_stream(ctx, task_id, message_id, request["leaseMs"], now)
+    stream_id = await _open_stream(ctx, task, message_id, request["leaseMs"], now)
     await ctx.db.patch(message_id, {"streamId": stream_id})
     await ctx.db.patch(task_id, {"status": "RUNNING", "errorMessage": UNSET})
     return {
@@ -143,19 +143,19 @@ async def _next_sequence(ctx: Any, task_id: str) -> float:
 
 
 async def _open_stream(
-    ctx: Any, task_id: str, message_id: str, lease_ms: float, now: float
+    ctx: Any, task: dict[str, Any], message_id: str, lease_ms: float, now: float
 ) -> str:
-    stream_id: str = await ctx.db.insert(
-        "streams",
-        {
-            "taskId": task_id,
-            "messageId": message_id,
-            "epoch": 1,
-            "state": "streaming",
-            "leaseMs": lease_ms,
-            "startedAt": now,
-        },
-    )
+    stream = {
+        "taskId": task["_id"],
+        "messageId": message_id,
+        "epoch": 1,
+        "state": "streaming",
+        "leaseMs": lease_ms,
+        "startedAt": now,
+    }
+    if "ownerId" in task:
+        stream["ownerId"] = task["ownerId"]
+    stream_id: str = await ctx.db.insert("streams", stream)
     head = {"streamId": stream_id, "epoch": 1, "nextSeq": 0, "bytes": 0, "beatAt": now}
     await ctx.db.insert("streamHeads", head)
     await ctx.scheduler.run_after(

@@ -4,11 +4,12 @@
 
 | code | thrown when |
 |---|---|
-| NotFound | there is no such task, message or stream |
+| NotFound | there is no such task, message or stream, or it is another user's |
 | StreamActive | the task's last reply is still being written: stop it first |
 | ClientMessageIdTaken | this `clientMessageId` was sent with another prompt |
 | BadArguments | an argument has the right type, but cannot be used |
 | UnknownTool | `tools` names a tool that does not exist |
+| Unauthenticated | the deployment asks who calls, and the caller is not signed in |
 | BadSetting | an environment variable of the deployment cannot be used |
 | StillStreaming | a reply that this call follows takes too long |
 """
@@ -29,6 +30,7 @@ ErrorCode: TypeAlias = Literal[
     "ClientMessageIdTaken",
     "BadArguments",
     "UnknownTool",
+    "Unauthenticated",
     "BadSetting",
     "StillStreaming",
 ]

@@ -4,6 +4,7 @@
 |---|---|---|
 | KIT_FLUSH_INTERVAL_MS | how long text may wait before it is appended | 30 |
 | KIT_LEASE_MS | after what silence a producer counts as dead | 15000 |
+| KIT_REQUIRE_AUTH | `true`: answer nobody who is not signed in | false |
 
 30 ms suits a deployment on the same machine; where each mutation is billed, take 100
 to 250.
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 
 from kit.convex._errors import refusal
 
-__all__ = ["Settings"]
+__all__ = ["Settings", "auth_is_required"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,18 @@ class Settings:
             ),
             lease_ms=_number(env, "KIT_LEASE_MS", cls.lease_ms, 100.0, 600_000.0),
         )
+
+
+def auth_is_required(env: Mapping[str, str] = os.environ) -> bool:
+    """KIT_REQUIRE_AUTH. Raises BadSetting for a value that cannot be used."""
+    text = env.get("KIT_REQUIRE_AUTH", "").strip()
+    if text not in ("", "true", "false"):
+        raise refusal(
+            "BadSetting",
+            f"KIT_REQUIRE_AUTH is {text!r} in the deployment's environment: set it to "
+            "true or false, or unset it.",
+        )
+    return text == "true"
 
 
 def _number(

@@ -13,6 +13,7 @@ from typing import Any
 from kit.convex import _begin
 from kit.convex._errors import whole_number
 from kit.convex._messages import newest, oldest
+from kit.convex._owners import own_task
 from kit.convex.schema import message_fields, message_status
 from kit.deployment.functions import query
 from kit.values import v
@@ -35,6 +36,8 @@ async def byTask(ctx: Any, args: dict[str, Any]) -> Any:
     `streaming` or `stopping` has no parts yet: they are in the stream's deltas.
     """
     limit = whole_number(args.get("limit", 50), "limit", 1, MAX_LISTED)
+    if await own_task(ctx, args["taskId"]) is None:
+        return []
     return await newest(ctx, args["taskId"], limit)
 
 
@@ -53,6 +56,8 @@ async def page(ctx: Any, args: dict[str, Any]) -> Any:
     the last one's sequence: that reads a task of any length, oldest first.
     """
     limit = whole_number(args.get("limit", 50), "limit", 1, MAX_LISTED)
+    if await own_task(ctx, args["taskId"]) is None:
+        return {"messages": [], "more": False}
     after = args.get("after", -math.inf)
     messages, more = await oldest(ctx, args["taskId"], limit, above=after)
     return {"messages": messages, "more": more}
@@ -74,6 +79,8 @@ async def page(ctx: Any, args: dict[str, Any]) -> Any:
 )
 async def byClientMessageId(ctx: Any, args: dict[str, Any]) -> Any:
     """What was begun for a message, by the id that its sender gave it; or null."""
+    if await own_task(ctx, args["taskId"]) is None:
+        return None
     known = await _begin.find_by_client_id(ctx, args["taskId"], args["clientMessageId"])
     if known is None:
         return None

@@ -8,6 +8,7 @@
 import { v } from "convex/values";
 import { query } from "./_generated/server";
 import { wholeNumber } from "./lib/errors";
+import { ownTask } from "./lib/owners";
 import { findByClientId, newest, oldest, streamIdOf } from "./lib/stored";
 import { messageFields, vMessageStatus } from "./schema";
 
@@ -30,6 +31,7 @@ export const byTask = query({
   returns: v.array(vMessage),
   handler: async (ctx, args) => {
     const limit = wholeNumber(args.limit ?? 50, "limit", 1, MAX_LISTED);
+    if ((await ownTask(ctx, args.taskId)) === null) return [];
     return await newest(ctx, args.taskId, limit);
   },
 });
@@ -49,6 +51,8 @@ export const page = query({
   returns: v.object({ messages: v.array(vMessage), more: v.boolean() }),
   handler: async (ctx, args) => {
     const limit = wholeNumber(args.limit ?? 50, "limit", 1, MAX_LISTED);
+    if ((await ownTask(ctx, args.taskId)) === null)
+      return { messages: [], more: false };
     return await oldest(ctx, args.taskId, limit, args.after ?? -Infinity);
   },
 });
@@ -66,6 +70,7 @@ export const byClientMessageId = query({
     }),
   ),
   handler: async (ctx, { taskId, clientMessageId }) => {
+    if ((await ownTask(ctx, taskId)) === null) return null;
     const known = await findByClientId(ctx, taskId, clientMessageId);
     if (known === null) return null;
     const [prompt, reply] = known;

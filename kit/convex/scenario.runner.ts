@@ -26,6 +26,7 @@ interface Step {
   kind?: "query" | "mutation";
   args?: Fields;
   as?: string;
+  by?: string;
   expect?: Json;
   error?: Fields;
   refused?: string;
@@ -40,6 +41,7 @@ interface Step {
   equal?: string[];
   documents?: { [table: string]: Json[] };
   jobs?: Json[];
+  env?: { [variable: string]: string };
   repeat?: number;
   steps?: Step[];
 }
@@ -69,6 +71,7 @@ export class ScenarioRunner {
       await new ScenarioRunner().run(steps, "");
     } finally {
       vi.useRealTimers();
+      vi.unstubAllEnvs();
     }
   }
 
@@ -111,6 +114,9 @@ export class ScenarioRunner {
       }));
       this.compare(jobs, step.jobs, "jobs");
     }
+    for (const [variable, value] of Object.entries(step.env ?? {})) {
+      vi.stubEnv(variable, value);
+    }
     for (let i = 0; i < (step.repeat ?? 0); i++) {
       this.captured.set("i", i);
       await this.run(step.steps!, `${where}round ${i}, `);
@@ -121,12 +127,13 @@ export class ScenarioRunner {
 
   private async call(step: Step, path: string): Promise<void> {
     const args = this.resolve(step.args ?? {}) as Record<string, Value>;
+    const caller = step.by === undefined ? this.t : this.t.withIdentity(user(step.by));
     let result: unknown;
     try {
       result =
         step.kind === "query"
-          ? await this.t.query(makeFunctionReference<"query">(path), args)
-          : await this.t.mutation(makeFunctionReference<"mutation">(path), args);
+          ? await caller.query(makeFunctionReference<"query">(path), args)
+          : await caller.mutation(makeFunctionReference<"mutation">(path), args);
     } catch (error) {
       this.checkError(step, error);
       return;
@@ -283,6 +290,11 @@ export class ScenarioRunner {
       ]),
     );
   }
+}
+
+function user(name: string) {
+  const issuer = "https://issuer";
+  return { issuer, subject: name, tokenIdentifier: `${issuer}|${name}` };
 }
 
 function isFields(value: Json | undefined): value is Fields {

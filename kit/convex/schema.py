@@ -205,6 +205,7 @@ task_fields: dict[str, Validator | OptionalField] = {
     "title": v.string(),
     "status": task_status,
     "errorMessage": v.optional(v.string()),
+    "ownerId": v.optional(v.string()),
 }
 message_fields: dict[str, Validator | OptionalField] = {
     "taskId": v.id("tasks"),
@@ -224,7 +225,7 @@ message_fields: dict[str, Validator | OptionalField] = {
 
 schema = define_schema(
     {
-        "tasks": define_table(task_fields),
+        "tasks": define_table(task_fields).index("by_ownerId", ["ownerId"]),
         "chatMessages": define_table(message_fields)
         .index("by_task_sequence", ["taskId", "sequence"])
         .index("by_task_clientMessageId", ["taskId", "clientMessageId"])
@@ -237,6 +238,7 @@ schema = define_schema(
             {
                 "taskId": v.id("tasks"),
                 "messageId": v.id("chatMessages"),
+                "ownerId": v.optional(v.string()),
                 "epoch": v.number(),
                 "state": stream_state,
                 "outcome": v.optional(outcome),

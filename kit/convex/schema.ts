@@ -189,6 +189,8 @@ export const taskFields = {
   title: v.string(),
   status: vTaskStatus,
   errorMessage: v.optional(v.string()),
+  // The `tokenIdentifier` of whoever created it; nobody's without.
+  ownerId: v.optional(v.string()),
 };
 export const messageFields = {
   taskId: v.id("tasks"),
@@ -208,7 +210,7 @@ export const messageFields = {
 
 export default defineSchema({
   // One conversation each: written rarely.
-  tasks: defineTable(taskFields),
+  tasks: defineTable(taskFields).index("by_ownerId", ["ownerId"]),
   // What a viewer lists: a reply is written at its begin, stop and end.
   chatMessages: defineTable(messageFields)
     .index("by_task_sequence", ["taskId", "sequence"])
@@ -225,6 +227,8 @@ export default defineSchema({
   streams: defineTable({
     taskId: v.id("tasks"),
     messageId: v.id("chatMessages"),
+    // The task's: whoever follows the stream is spared a look at the task.
+    ownerId: v.optional(v.string()),
     epoch: v.number(),
     state: vStreamState,
     outcome: v.optional(vOutcome),

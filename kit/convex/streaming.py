@@ -14,9 +14,10 @@ from __future__ import annotations
 from typing import Any
 
 from kit.convex import _begin, _endings, _log
-from kit.convex._errors import refusal, whole_number
+from kit.convex._errors import whole_number
 from kit.convex._generate import Job, follow, produce
 from kit.convex._messages import history_before, result_of
+from kit.convex._owners import own_stream, require_message, require_task
 from kit.convex._requests import checked_request
 from kit.convex._settings import Settings
 from kit.convex._streams import live_streams
@@ -179,6 +180,8 @@ async def read(ctx: Any, args: dict[str, Any]) -> Any:
     """
     page = whole_number(args["page"], "page", 0, _log.MAX_LOG_DELTAS)
     first = page * PAGE
+    if await own_stream(ctx, args["streamId"]) is None:
+        return {"deltas": []}
     return {"deltas": await _log.deltas(ctx, args["streamId"], first, PAGE)}
 
 
@@ -195,6 +198,8 @@ async def catchUp(ctx: Any, args: dict[str, Any]) -> Any:
     all again with each append.
     """
     first = whole_number(args["from"], "from", 0, _log.MAX_LOG_DELTAS)
+    if await own_stream(ctx, args["streamId"]) is None:
+        return {"deltas": [], "nextSeq": first, "more": False}
     deltas, more = await _log.catch_up(ctx, args["streamId"], first)
     next_seq = deltas[-1]["seq"] + 1 if deltas else first
     return {"deltas": deltas, "nextSeq": next_seq, "more": more}
@@ -209,9 +214,7 @@ async def catchUp(ctx: Any, args: dict[str, Any]) -> Any:
 )
 async def cancelStream(ctx: Any, args: dict[str, Any]) -> Any:
     """Stop the reply that is this message; `stopping` is false if it had ended."""
-    message = await ctx.db.get(args["messageId"])
-    if message is None:
-        raise refusal("NotFound", f"There is no message {args['messageId']}.")
+    message = await require_message(ctx, args["messageId"])
     if "streamId" not in message:
         return {"stopping": False, "status": message["status"]}
     stopping = await _endings.request_stop(ctx, await ctx.db.get(message["streamId"]))
@@ -227,8 +230,7 @@ async def cancelStream(ctx: Any, args: dict[str, Any]) -> Any:
 )
 async def stopTask(ctx: Any, args: dict[str, Any]) -> Any:
     """Stop what is being written in a task; the messages that are now stopping."""
-    if await ctx.db.get(args["taskId"]) is None:
-        raise refusal("NotFound", f"There is no task {args['taskId']}.")
+    await require_task(ctx, args["taskId"])
     live = await live_streams(ctx, args["taskId"])
     for stream in live:
         await _endings.request_stop(ctx, stream)
@@ -250,7 +252,10 @@ async def stopTask(ctx: Any, args: dict[str, Any]) -> Any:
     returns=begun,
 )
 async def begin(ctx: Any, args: dict[str, Any]) -> Any:
-    """Store the prompt and an empty reply, and open its stream; or find them again."""
+    """Store the prompt and an empty reply, and open its stream; or find them again.
+
+    For whom the action that calls it was called.
+    """
     return await _begin.begin(ctx, args)
 
 

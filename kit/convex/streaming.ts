@@ -33,7 +33,7 @@ import {
   sweepStreams,
   watch,
 } from "./lib/endings";
-import { refusal, wholeNumber } from "./lib/errors";
+import { wholeNumber } from "./lib/errors";
 import {
   append as appendDelta,
   beat,
@@ -43,6 +43,7 @@ import {
   MAX_LOG_DELTAS,
   vDelta,
 } from "./lib/log";
+import { ownStream, requireMessage, requireTask } from "./lib/owners";
 import { checkedRequest, type Request } from "./lib/requests";
 import { readSettings, type Settings } from "./lib/settings";
 import { historyBefore, resultOf, vHistory, vResult } from "./lib/stored";
@@ -176,6 +177,7 @@ export const read = query({
   returns: v.object({ deltas: v.array(vDelta) }),
   handler: async (ctx, args) => {
     const page = wholeNumber(args.page, "page", 0, MAX_LOG_DELTAS);
+    if ((await ownStream(ctx, args.streamId)) === null) return { deltas: [] };
     return { deltas: await deltasFrom(ctx, args.streamId, page * PAGE, PAGE) };
   },
 });
@@ -195,6 +197,9 @@ export const catchUp = query({
   }),
   handler: async (ctx, args) => {
     const first = wholeNumber(args.from, "from", 0, MAX_LOG_DELTAS);
+    if ((await ownStream(ctx, args.streamId)) === null) {
+      return { deltas: [], nextSeq: first, more: false };
+    }
     const [deltas, more] = await catchUpFrom(ctx, args.streamId, first);
     const last = deltas.at(-1);
     return { deltas, nextSeq: last ? last.seq + 1 : first, more };
@@ -208,11 +213,7 @@ export const cancelStream = mutation({
   args: { messageId: v.id("chatMessages") },
   returns: v.object({ stopping: v.boolean(), status: vMessageStatus }),
   handler: async (ctx, { messageId }) => {
-    const message = await ctx.db.get("chatMessages", messageId);
-    if (message === null) {
-      throw refusal("NotFound", `There is no message ${messageId}.`);
-    }
-    const { status, streamId } = message;
+    const { status, streamId } = await requireMessage(ctx, messageId);
     const stream = streamId && (await ctx.db.get("streams", streamId));
     if (!stream) return { stopping: false, status };
     const stopping = await requestStop(ctx, stream);
@@ -225,9 +226,7 @@ export const stopTask = mutation({
   args: { taskId: v.id("tasks") },
   returns: v.object({ messageIds: v.array(v.id("chatMessages")) }),
   handler: async (ctx, { taskId }) => {
-    if ((await ctx.db.get("tasks", taskId)) === null) {
-      throw refusal("NotFound", `There is no task ${taskId}.`);
-    }
+    await requireTask(ctx, taskId);
     const messageIds: Id<"chatMessages">[] = [];
     for (const stream of await liveStreams(ctx, taskId)) {
       await requestStop(ctx, stream);
@@ -239,7 +238,11 @@ export const stopTask = mutation({
 
 // --- what a producer calls --------------------------------------------------------
 
-/** Store the prompt and an empty reply, and open its stream; or find them again. */
+/**
+ * Store the prompt and an empty reply, and open its stream; or find them again.
+ *
+ * For whom the action that calls it was called.
+ */
 export const begin = internalMutation({
   args: beginningFields,
   returns: vBegun,

@@ -1,13 +1,18 @@
-"""Tasks: one conversation each, with the status of its latest reply."""
+"""Tasks: one conversation each, with the status of its latest reply.
+
+Whoever created a task while signed in has it for themselves (`_owners`).
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from kit.convex._errors import refusal, whole_number
+from kit.convex._owners import caller, own_task, require_task
 from kit.convex._removal import refuse_while_streaming, remove_content
 from kit.convex.schema import task_fields
 from kit.deployment.functions import (
+    UNSET,
     internal_mutation,
     mutation,
     pagination_opts_validator,
@@ -27,20 +32,25 @@ async def create(ctx: Any, args: dict[str, Any]) -> Any:
     title = args["title"].strip()
     if not title:
         raise refusal("BadArguments", "A task needs a title: `title` is blank.")
-    return await ctx.db.insert("tasks", {"title": title, "status": "INITIALIZING"})
+    task = {"title": title, "status": "INITIALIZING"}
+    owner = await caller(ctx)
+    if owner is not None:
+        task["ownerId"] = owner
+    return await ctx.db.insert("tasks", task)
 
 
 @query(args={"taskId": v.id("tasks")}, returns=v.union(task, v.null()))
 async def get(ctx: Any, args: dict[str, Any]) -> Any:
     """The task, or null if it does not exist."""
-    return await ctx.db.get(args["taskId"])
+    return await own_task(ctx, args["taskId"])
 
 
 @query(args={"limit": v.optional(v.number())}, returns=v.array(task))
 async def list(ctx: Any, args: dict[str, Any]) -> Any:
-    """The newest `limit` (50) tasks, newest first."""
+    """The newest `limit` (50) tasks of the caller, newest first."""
     limit = whole_number(args.get("limit", 50), "limit", 1, MAX_LISTED)
-    return await ctx.db.query("tasks").order("desc").take(limit)
+    owner = await caller(ctx)
+    return await _tasks_of(ctx, owner).order("desc").take(limit)
 
 
 @query(
@@ -48,8 +58,9 @@ async def list(ctx: Any, args: dict[str, Any]) -> Any:
     returns=pagination_result_validator(task),
 )
 async def page(ctx: Any, args: dict[str, Any]) -> Any:
-    """All tasks, oldest first, page by page: Convex's own pagination."""
-    return await ctx.db.query("tasks").paginate(args["paginationOpts"])
+    """All tasks of the caller, oldest first, page by page: Convex's own pagination."""
+    owner = await caller(ctx)
+    return await _tasks_of(ctx, owner).paginate(args["paginationOpts"])
 
 
 @mutation(args={"taskId": v.id("tasks")}, returns=v.null())
@@ -60,8 +71,7 @@ async def remove(ctx: Any, args: dict[str, Any]) -> Any:
     follows within moments. Refused while a reply is being written (`StreamActive`).
     """
     task_id = args["taskId"]
-    if await ctx.db.get(task_id) is None:
-        raise refusal("NotFound", f"There is no task {task_id}.", taskId=task_id)
+    await require_task(ctx, task_id)
     await refuse_while_streaming(ctx, task_id)
     await ctx.db.delete(task_id)
     await remove_content(ctx, task_id)
@@ -71,3 +81,10 @@ async def remove(ctx: Any, args: dict[str, Any]) -> Any:
 async def removeContent(ctx: Any, args: dict[str, Any]) -> Any:
     """Go on deleting what belonged to a task that is gone."""
     await remove_content(ctx, args["taskId"])
+
+
+def _tasks_of(ctx: Any, owner: str | None) -> Any:
+    """The tasks of a caller; those of nobody for who is not signed in."""
+    return ctx.db.query("tasks").with_index(
+        "by_ownerId", lambda q: q.eq("ownerId", UNSET if owner is None else owner)
+    )

@@ -1,8 +1,13 @@
-/** Tasks: one conversation each, with the status of its latest reply. */
+/**
+ * Tasks: one conversation each, with the status of its latest reply.
+ *
+ * Whoever created a task while signed in has it for themselves (`lib/owners`).
+ */
 import { paginationOptsValidator, paginationResultValidator } from "convex/server";
 import { v } from "convex/values";
-import { internalMutation, mutation, query } from "./_generated/server";
+import { internalMutation, mutation, query, type QueryCtx } from "./_generated/server";
 import { refusal, wholeNumber } from "./lib/errors";
+import { caller, ownTask, requireTask } from "./lib/owners";
 import { refuseWhileStreaming, removeContent as removeContentOf } from "./lib/removal";
 import { taskFields } from "./schema";
 
@@ -23,7 +28,12 @@ export const create = mutation({
     if (title === "") {
       throw refusal("BadArguments", "A task needs a title: `title` is blank.");
     }
-    return await ctx.db.insert("tasks", { title, status: "INITIALIZING" });
+    const ownerId = await caller(ctx);
+    return await ctx.db.insert("tasks", {
+      title,
+      status: "INITIALIZING",
+      ...(ownerId !== undefined && { ownerId }),
+    });
   },
 });
 
@@ -31,25 +41,28 @@ export const create = mutation({
 export const get = query({
   args: { taskId: v.id("tasks") },
   returns: v.union(vTask, v.null()),
-  handler: async (ctx, { taskId }) => await ctx.db.get("tasks", taskId),
+  handler: async (ctx, { taskId }) => await ownTask(ctx, taskId),
 });
 
-/** The newest `limit` (50) tasks, newest first. */
+/** The newest `limit` (50) tasks of the caller, newest first. */
 export const list = query({
   args: { limit: v.optional(v.number()) },
   returns: v.array(vTask),
   handler: async (ctx, args) => {
     const limit = wholeNumber(args.limit ?? 50, "limit", 1, MAX_LISTED);
-    return await ctx.db.query("tasks").order("desc").take(limit);
+    const ownerId = await caller(ctx);
+    return await tasksOf(ctx, ownerId).order("desc").take(limit);
   },
 });
 
-/** All tasks, oldest first, page by page: Convex's own pagination. */
+/** All tasks of the caller, oldest first, page by page: Convex's own pagination. */
 export const page = query({
   args: { paginationOpts: paginationOptsValidator },
   returns: paginationResultValidator(vTask),
-  handler: async (ctx, args) =>
-    await ctx.db.query("tasks").paginate(args.paginationOpts),
+  handler: async (ctx, args) => {
+    const ownerId = await caller(ctx);
+    return await tasksOf(ctx, ownerId).paginate(args.paginationOpts);
+  },
 });
 
 /**
@@ -62,9 +75,7 @@ export const remove = mutation({
   args: { taskId: v.id("tasks") },
   returns: v.null(),
   handler: async (ctx, { taskId }) => {
-    if ((await ctx.db.get("tasks", taskId)) === null) {
-      throw refusal("NotFound", `There is no task ${taskId}.`, { taskId });
-    }
+    await requireTask(ctx, taskId);
     await refuseWhileStreaming(ctx, taskId);
     await ctx.db.delete("tasks", taskId);
     await removeContentOf(ctx, taskId);
@@ -81,3 +92,8 @@ export const removeContent = internalMutation({
     return null;
   },
 });
+
+/** The tasks of a caller; those of nobody for who is not signed in. */
+function tasksOf(ctx: QueryCtx, ownerId: string | undefined) {
+  return ctx.db.query("tasks").withIndex("by_ownerId", (q) => q.eq("ownerId", ownerId));
+}

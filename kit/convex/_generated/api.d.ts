@@ -37,6 +37,7 @@ import type * as lib_llm_secret from "../lib/llm/secret.js";
 import type * as lib_llm_transport from "../lib/llm/transport.js";
 import type * as lib_llm_wire from "../lib/llm/wire.js";
 import type * as lib_log from "../lib/log.js";
+import type * as lib_owners from "../lib/owners.js";
 import type * as lib_parts from "../lib/parts.js";
 import type * as lib_removal from "../lib/removal.js";
 import type * as lib_requests from "../lib/requests.js";
@@ -87,6 +88,7 @@ declare const fullApi: ApiFromModules<{
   "lib/llm/transport": typeof lib_llm_transport;
   "lib/llm/wire": typeof lib_llm_wire;
   "lib/log": typeof lib_log;
+  "lib/owners": typeof lib_owners;
   "lib/parts": typeof lib_parts;
   "lib/removal": typeof lib_removal;
   "lib/requests": typeof lib_requests;

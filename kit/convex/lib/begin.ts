@@ -7,6 +7,7 @@ import { vMessageStatus } from "../schema";
 import { endIfDead } from "./endings";
 import { refusal } from "./errors";
 import { thousands } from "./format";
+import { requireTask } from "./owners";
 import { findByClientId, newestMessage, streamIdOf } from "./stored";
 import { streamsOf } from "./streams";
 import { keepSweeping } from "./sweeps";
@@ -43,13 +44,11 @@ export type Begun = Infer<typeof vBegun>;
  *
  * With a `clientMessageId` that was sent before, nothing is begun: what it began then
  * is returned, `reused`. Throws NotFound, StreamActive, ClientMessageIdTaken,
- * BadArguments.
+ * BadArguments, Unauthenticated.
  */
 export async function beginReply(ctx: MutationCtx, request: Beginning): Promise<Begun> {
   const { taskId, prompt, clientMessageId, leaseMs } = request;
-  if ((await ctx.db.get("tasks", taskId)) === null) {
-    throw refusal("NotFound", `There is no task ${taskId}.`, { taskId });
-  }
+  const task = await requireTask(ctx, taskId);
   checkRequest(request);
   if (clientMessageId !== undefined) {
     const known = await findByClientId(ctx, taskId, clientMessageId);
@@ -76,7 +75,7 @@ export async function beginReply(ctx: MutationCtx, request: Beginning): Promise<
     status: "streaming",
     promptMessageId,
   });
-  const streamId = await openStream(ctx, taskId, messageId, leaseMs, now);
+  const streamId = await openStream(ctx, task, messageId, leaseMs, now);
   await ctx.db.patch("chatMessages", messageId, { streamId });
   await ctx.db.patch("tasks", taskId, {
     status: "RUNNING",
@@ -161,7 +160,7 @@ async function nextSequence(ctx: QueryCtx, taskId: Id<"tasks">): Promise<number>
 
 async function openStream(
   ctx: MutationCtx,
-  taskId: Id<"tasks">,
+  { _id: taskId, ownerId }: Doc<"tasks">,
   messageId: Id<"chatMessages">,
   leaseMs: number,
   now: number,
@@ -173,6 +172,7 @@ async function openStream(
     state: "streaming",
     leaseMs,
     startedAt: now,
+    ...(ownerId !== undefined && { ownerId }),
   });
   await ctx.db.insert("streamHeads", {
     streamId,

@@ -5,6 +5,7 @@
  * |---|---|---|
  * | KIT_FLUSH_INTERVAL_MS | how long text may wait before it is appended | 30 |
  * | KIT_LEASE_MS | after what silence a producer counts as dead | 15000 |
+ * | KIT_REQUIRE_AUTH | `true`: answer nobody who is not signed in | false |
  *
  * 30 ms suits a deployment on the same machine; where each mutation is billed, take 100
  * to 250. The settings of models are in `llm/route`.
@@ -31,6 +32,19 @@ export function readSettings(env: Environment = environment): Settings {
     flushIntervalMs: numberIn(env, "KIT_FLUSH_INTERVAL_MS", 30, 0, 10_000),
     leaseMs: numberIn(env, "KIT_LEASE_MS", 15_000, 100, 600_000),
   };
+}
+
+/** KIT_REQUIRE_AUTH. Throws BadSetting for a value that cannot be used. */
+export function authIsRequired(env: Environment = environment): boolean {
+  const text = (env["KIT_REQUIRE_AUTH"] ?? "").trim();
+  if (!["", "true", "false"].includes(text)) {
+    throw refusal(
+      "BadSetting",
+      `KIT_REQUIRE_AUTH is ${quoted(text)} in the deployment's environment: set it to ` +
+        "true or false, or unset it.",
+    );
+  }
+  return text === "true";
 }
 
 function numberIn(
