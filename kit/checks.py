@@ -19,7 +19,10 @@ from typing import Any
 
 from kit.app.hooks import ChatSource, HookChange, PartsChanged
 from kit.errors import CheckFailed
+from kit.guide import known_step
+from kit.show import Picture
 from kit.stack import ServerProcess
+from kit.timeline import timeline
 
 __all__ = ["CHECKS_MIME", "Check", "Checks", "Recorder"]
 
@@ -33,33 +36,47 @@ _BROKEN = '<b style="color:#cf222e">✗</b>'
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One expected behaviour: whether it held, and what shows that."""
+    """One expected behaviour: whether it held, and what shows that.
+
+    `step` is the step of the guide that promises it, `cell` the execution count of
+    the cell that looked.
+    """
 
     expected: str
     held: bool
     evidence: str
+    step: str | None = None
+    cell: int | None = None
 
 
 class Checks:
     """The expected behaviours of one notebook.
 
     ```python
-    checks = Checks("Option 1")
+    checks = Checks("Option 1", step="Testing")
     checks.expect("No 403 errors", not refusals, f"{len(refusals)} refusals")
     checks.verify()
     ```
+
+    `step` is the step of the guide (`kit.guide`) that the checks belong to, unless
+    they name another; the report gathers them by it.
     """
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, *, step: str | None = None) -> None:
         self.title = title
+        self.step = None if step is None else known_step(step)
         self.results: list[Check] = []
+        self.open_questions: list[str] = []
 
-    def expect(self, expected: str, held: object, evidence: str) -> bool:
+    def expect(
+        self, expected: str, held: object, evidence: str, *, step: str | None = None
+    ) -> bool:
         """Record a behaviour; the same one again replaces it, so a cell may be rerun.
 
         Returns whether it held. Raises nothing: `verify` does, at the end.
         """
-        check = Check(expected, bool(held), evidence)
+        step = self.step if step is None else known_step(step)
+        check = Check(expected, bool(held), evidence, step, _cell())
         for index, earlier in enumerate(self.results):
             if earlier.expected == expected:
                 self.results[index] = check
@@ -68,11 +85,19 @@ class Checks:
             self.results.append(check)
         return check.held
 
-    def expect_logged(self, server: ServerProcess, text: str) -> bool:
+    def expect_logged(
+        self, server: ServerProcess, text: str, *, step: str | None = None
+    ) -> bool:
         """Record that the server's log has a line with `text`; returns whether so."""
         lines = server.log_lines(text)
         line = lines[-1][lines[-1].index(text) :] if lines else "not in the log"
-        return self.expect(f"The {server.name} logs “{text}”", lines, line)
+        expected = f"The {server.name} logs “{text}”"
+        return self.expect(expected, lines, line, step=step)
+
+    def leave_open(self, question: str) -> None:
+        """Note what a rehearsal cannot answer and the team has to; once each."""
+        if question not in self.open_questions:
+            self.open_questions.append(question)
 
     @property
     def failed(self) -> list[Check]:
@@ -102,6 +127,7 @@ class Checks:
             CHECKS_MIME: {
                 "title": self.title,
                 "checks": [asdict(check) for check in self.results],
+                "openQuestions": self.open_questions,
             },
         }
 
@@ -129,6 +155,17 @@ class Checks:
         return (
             f"<Checks {self.title!r}: {len(self.results)}, {len(self.failed)} failed>"
         )
+
+
+def _cell() -> int | None:
+    """The execution count of the running cell; None outside of a kernel."""
+    from IPython.core.getipython import get_ipython
+
+    shell = get_ipython()
+    if shell is None or shell.history_manager is None:
+        return None
+    # `shell.execution_count` counts before the cell in some versions, after in others.
+    return len(shell.history_manager.input_hist_parsed) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +215,21 @@ class Recorder:
             for seen in self.seen
             if seen.streaming and isinstance(seen.change, PartsChanged)
         ]
+
+    def timeline(
+        self, token_times: Sequence[float] = (), *, caption: str = ""
+    ) -> Picture:
+        """When each part grew in the view, drawn below when its tokens were sent.
+
+        `token_times` as for `check_ahead_of_provider`.
+        """
+        rows: dict[str, list[float]] = {}
+        for seen in self.part_changes:
+            assert isinstance(seen.change, PartsChanged)
+            for part_id in {part.part_id: None for part in seen.change.changes}:
+                rows.setdefault(part_id, []).append(seen.at)
+        caption = caption or "Each part as it arrived in the view, one tick per update"
+        return Picture(timeline(rows, token_times), caption)
 
     def check_live(self, checks: Checks) -> None:
         """Parts appeared while the reply was still streaming, in several steps."""

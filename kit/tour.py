@@ -21,9 +21,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from kit.checks import CHECKS_MIME, Check
 from kit.errors import ConfigError
-from kit.report import NotebookRun, write_report
+from kit.report import NotebookRun, freeze, read, write_junit, write_report
 
 __all__ = [
     "find_notebooks",
@@ -45,9 +44,10 @@ class _CellCounter:
     total: int
     progress: OnCell
     current: int = field(default=0)
+    current_id: str = field(default="")
 
     def __call__(self, cell: Any, cell_index: int) -> None:
-        self.current = cell_index + 1
+        self.current, self.current_id = cell_index + 1, cell.id
         self.progress(self.current, self.total)
 
 
@@ -110,8 +110,9 @@ def run_notebook(
 ) -> NotebookRun:
     """Execute one notebook into `out` and read back what it checked.
 
-    The executed copy is written also when a cell fails. Raises ConfigError for
-    parameters that the notebook lacks; a failing cell is in the result, not raised.
+    The executed copy is written also when a cell fails, and holds no widgets: it is
+    for readers. Raises ConfigError for parameters that the notebook lacks; a failing
+    cell is in the result, not raised.
     """
     import papermill
     from nbclient.exceptions import (
@@ -147,35 +148,16 @@ def run_notebook(
         error = f"The cell did not end within {cell_timeout} s."
     except (CellExecutionError, DeadKernelError) as failure:
         error = str(failure)
-    notebook = nbformat.read(executed, as_version=4)
+    freeze(executed)
     return NotebookRun(
         name=path.stem,
-        title=_title(notebook) or path.stem,
         executed=executed,
-        checks=_checks(notebook),
+        shown=read(executed),
         seconds=time.monotonic() - started,
         error=error,
         failed_cell=counter.current if error else None,
+        failed_cell_id=counter.current_id if error else None,
     )
-
-
-def _title(notebook: Any) -> str:
-    for cell in notebook.cells:
-        if cell.cell_type == "markdown" and cell.source.startswith("# "):
-            title: str = cell.source.splitlines()[0].removeprefix("# ")
-            return title
-    return ""
-
-
-def _checks(notebook: Any) -> list[Check]:
-    """The checks that the notebook displayed last under each title."""
-    by_title: dict[str, list[Check]] = {}
-    for cell in notebook.cells:
-        for output in cell.get("outputs", []):
-            shown = output.get("data", {}).get(CHECKS_MIME)
-            if shown:
-                by_title[shown["title"]] = [Check(**check) for check in shown["checks"]]
-    return [check for checks in by_title.values() for check in checks]
 
 
 def tour(
@@ -186,9 +168,9 @@ def tour(
 ) -> int:
     """Run the notebooks one after the other, report, and say if all of it held.
 
-    Writes the executed notebooks and `report.html` into `out` (default: a new folder
-    under `runs/`). Returns 0 only if every notebook ran and every check held, else 1.
-    Raises ConfigError, before anything runs, for what cannot be done.
+    Writes the executed notebooks, `report.html` and `junit.xml` into `out` (default: a
+    new folder under `runs/`). Returns 0 only if every notebook ran and every check
+    held, else 1. Raises ConfigError, before anything runs, for what cannot be done.
     """
     notebooks = find_notebooks(only)
     parameters = dict(parameters or {})
@@ -222,7 +204,8 @@ def tour(
             bar.stop_task(task)
             runs.append(run)
     report = out / "report.html"
-    write_report(report, runs, _settings(parameters))
+    write_report(report, runs, _settings(parameters), _open_questions(parameters))
+    write_junit(out / "junit.xml", runs)
     _print_summary(console, runs, report)
     return 0 if all(run.passed for run in runs) else 1
 
@@ -246,6 +229,22 @@ def _settings(parameters: Mapping[str, object]) -> dict[str, object]:
         "Deployment": parameters.get("deployment_url") or "embedded, one per notebook",
         "Provider": parameters.get("provider", "scripted"),
     }
+
+
+def _open_questions(parameters: Mapping[str, object]) -> list[str]:
+    """What a run against stand-ins cannot tell."""
+    questions = []
+    if not parameters.get("deployment_url"):
+        questions.append(
+            "What does the way to your own Convex deployment add? "
+            "kit tour --deployment-url URL runs the same there."
+        )
+    if parameters.get("provider", "scripted") == "scripted":
+        questions.append(
+            "How do your models' own delays, limits and refusals show? "
+            "kit tour --provider real asks them."
+        )
+    return questions
 
 
 def _print_summary(console: Console, runs: Sequence[NotebookRun], report: Path) -> None:

@@ -34,6 +34,7 @@ from playwright.async_api import Browser, Page, async_playwright
 __all__ = [
     "Lab",
     "Notebook",
+    "open_file",
     "open_notebook",
     "require_browser",
     "start_lab",
@@ -280,6 +281,28 @@ async def open_notebook(
             await page.goto(f"{lab.url}/lab/tree/{path}?token={lab.token}&reset")
             await _wait_until_ready(page)
             yield notebook
+        finally:
+            await browser.close()
+
+
+@contextlib.asynccontextmanager
+async def open_file(
+    path: Path, *, width: int = 1200
+) -> AsyncIterator[tuple[Page, list[str]]]:
+    """Open a page from disk, without network; with the URLs that it asks for."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(
+            executable_path=find_chromium(), args=CHROMIUM_FLAGS
+        )
+        try:
+            context = await browser.new_context(
+                viewport={"width": width, "height": 900}, offline=True
+            )
+            page = await context.new_page()
+            asked: list[str] = []
+            page.on("request", lambda request: asked.append(request.url))
+            await page.goto(path.as_uri())
+            yield page, asked
         finally:
             await browser.close()
 

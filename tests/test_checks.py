@@ -5,7 +5,7 @@ from IPython.core.displaypub import CapturingDisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
 
 from kit.checks import CHECKS_MIME, Check, Checks
-from kit.errors import CheckFailed
+from kit.errors import CheckFailed, ConfigError
 
 
 def test_a_check_that_held_and_one_that_did_not() -> None:
@@ -24,6 +24,22 @@ def test_a_cell_that_is_run_again_replaces_its_check() -> None:
     checks.expect("Parts appear", False, "0 updates")
     checks.expect("Parts appear", True, "12 updates")
     assert checks.results == [Check("Parts appear", True, "12 updates")]
+
+
+def test_a_check_belongs_to_a_step_of_the_guide() -> None:
+    checks = Checks("Option 1", step="Testing")
+    checks.expect("a", True, "")
+    checks.expect("b", True, "", step="Option 1, step 2")
+    assert [check.step for check in checks.results] == ["Testing", "Option 1, step 2"]
+    with pytest.raises(ConfigError, match="no step 'Step 9'"):
+        checks.expect("c", True, "", step="Step 9")
+
+
+def test_an_open_question_is_noted_once() -> None:
+    checks = Checks("Option 1")
+    checks.leave_open("Who watches?")
+    checks.leave_open("Who watches?")
+    assert checks.open_questions == ["Who watches?"]
 
 
 def test_verify_passes_when_everything_held(capsys: pytest.CaptureFixture[str]) -> None:
@@ -51,7 +67,13 @@ def test_a_displayed_table_carries_its_results_and_escapes_html() -> None:
     checks.expect("a < b", True, "<script>")
     bundle = checks._repr_mimebundle_()
     assert bundle[CHECKS_MIME]["checks"] == [
-        {"expected": "a < b", "held": True, "evidence": "<script>"}
+        {
+            "expected": "a < b",
+            "held": True,
+            "evidence": "<script>",
+            "step": None,
+            "cell": None,
+        }
     ]
     assert "<script>" not in bundle["text/html"]
     assert "&lt;script&gt;" in bundle["text/html"]

@@ -11,6 +11,7 @@ PACKAGE = ROOT / "kit"
 # A module may import from its own layer or a lower one; the longest prefix decides.
 LAYERS = {
     "kit.errors": 0,
+    "kit.guide": 1,
     "kit.serving": 0,
     "kit.values": 1,
     "kit.parts": 1,
@@ -29,6 +30,7 @@ LAYERS = {
     "kit.checks": 6,
     "kit.deploy": 6,
     "kit.report": 6,
+    "kit.timeline": 5,
     "kit.tour": 6,
     "kit.drill": 6,
     "kit.lab": 7,

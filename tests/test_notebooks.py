@@ -1,34 +1,69 @@
 """Every notebook through papermill, as CI and `kit tour` run it."""
 
 import ast
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import nbformat
 import pytest
+from browser import open_file, require_browser
+from playwright.async_api import expect
 
+from kit.report import NotebookRun, write_report
 from kit.tour import check_parameters, find_notebooks, run_notebook
 
 NOTEBOOKS = find_notebooks()
 
 
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], NotebookRun]:
+    """Runs a notebook, once for all tests."""
+    out = tmp_path_factory.mktemp("executed")
+    return cache(lambda path: run_notebook(path, out))
+
+
 @pytest.mark.notebook
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_every_expected_behaviour_holds(path: Path, tmp_path: Path) -> None:
-    run = run_notebook(path, tmp_path)
-    broken = [check for check in run.checks if not check.held]
-    assert (run.error, broken) == (None, [])
+def test_every_expected_behaviour_holds(
+    path: Path, executed: Callable[[Path], NotebookRun]
+) -> None:
+    run = executed(path)
+    assert (run.error, run.broken) == (None, [])
     assert run.checks
     # What a reader sees without a kernel: the final reply, not a widget's repr.
-    executed = nbformat.read(run.executed, as_version=4)
-    views = [
-        output.data["text/html"]
-        for cell in executed.cells
-        for output in cell.get("outputs", [])
-        if "application/vnd.jupyter.widget-view+json" in output.get("data", {})
-    ]
-    assert views
-    assert all("ASSISTANT" in view or "assistant" in view for view in views)
+    chats = [shown.html for shown in run.shown.exhibits if "assistant" in shown.html]
+    assert chats
+
+
+@pytest.mark.notebook
+@pytest.mark.browser
+@pytest.mark.timeout(600)
+async def test_the_report_of_all_opens_from_disk_and_prints(
+    executed: Callable[[Path], NotebookRun], tmp_path: Path
+) -> None:
+    require_browser()
+    report = tmp_path / "report.html"
+    runs = [executed(path) for path in NOTEBOOKS]
+    write_report(report, runs, {"Provider": "scripted"})
+    assert report.stat().st_size < 5_000_000
+    async with open_file(report) as (page, asked):
+        assert asked == [report.as_uri()]
+        await expect(page.locator("h1").first).to_be_visible()
+        # Every check leads to the cell that looked.
+        links = page.locator("#steps ~ table a")
+        count = await links.count()
+        assert count >= sum(len(run.checks) for run in runs)
+        targets = {await links.nth(i).get_attribute("href") for i in range(count)}
+        for target in targets:
+            assert target is not None
+            assert await page.locator(f"[id='{target[1:]}']").count() == 1, target
+        # Nothing sticks out of the page.
+        assert await page.evaluate("document.documentElement.scrollWidth") <= 1200
+        await page.get_by_label("Decision on Option 1, step 1").fill("yes")
+        assert (await page.pdf()).startswith(b"%PDF")
+        assert asked == [report.as_uri()]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

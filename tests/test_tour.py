@@ -7,7 +7,6 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from kit import tour
-from kit.checks import Check
 from kit.cli import main
 from kit.errors import ConfigError
 
@@ -49,7 +48,10 @@ def test_a_notebook_that_holds(tmp_path: Path) -> None:
     )
     assert run.passed
     assert run.title == "A greeting"
-    assert run.checks == [Check("Somebody is greeted", True, "Ada")]
+    assert [(c.expected, c.held, c.evidence) for c in run.checks] == [
+        ("Somebody is greeted", True, "Ada")
+    ]
+    assert run.anchor(run.checks[0]).startswith("cell-id=")
     assert run.executed.exists()
     assert cells[-1] == (4, 4)
 
@@ -63,7 +65,8 @@ def test_a_check_that_fails_names_its_cell(tmp_path: Path) -> None:
     assert run.error is not None
     assert run.error.startswith("CheckFailed")
     assert run.failed_cell == 4
-    assert run.checks == [Check("Somebody is greeted", False, "")]
+    assert [(check.held, check.cell) for check in run.broken] == [(False, 3)]
+    assert run.failure_anchor == run.anchor(run.broken[0])
 
 
 def test_a_cell_that_never_ends_is_cut(tmp_path: Path) -> None:
@@ -113,6 +116,7 @@ def test_the_exit_status_and_the_report(
     page = (out / "report.html").read_text()
     assert "RuntimeError: &lt;broken&gt;" in page
     assert "Some checks failed" in page
+    assert 'errors="1"' in (out / "junit.xml").read_text()
 
 
 def test_a_folder_that_cannot_be_written_is_a_clear_error(
