@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ def deployment(
         options=[
             *("--auth", str(auth_config(folder))),
             *("--admin-key-file", str(key_file)),
-            *("--log-level", "debug"),
+            *("--open", "--log-level", "debug"),
         ],
     ) as deployment:
         yield deployment
@@ -106,6 +107,40 @@ def test_whoever_shows_nothing_calls_public_functions_as_nobody(
     assert "Could not find public function" in hidden["errorMessage"]
 
 
+@pytest.mark.parametrize("started_with", ["auth", "key"])
+def test_a_closed_deployment_answers_nobody_who_shows_nothing(
+    tmp_path: Path, channel: str, started_with: str
+) -> None:
+    with_users = started_with == "auth"
+    with deployment_process(
+        data=tmp_path / "data",
+        options=["--auth", str(auth_config(tmp_path))] if with_users else [],
+        env={} if with_users else {"KIT_ADMIN_KEY": ADMIN_KEY},
+    ) as closed:
+        args = {"channel": channel, "body": "x"}
+        ts = post(closed, "query_ts", "").json()["ts"]
+        for what, path in (
+            ("query", "notes:list"),
+            ("query_at_ts", "notes:list"),
+            ("mutation", "notes:add"),
+            ("action", "work:addThroughMutation"),
+            ("run/notes/add", ""),
+            ("run/no/such", ""),
+            ("query", "notes:secret"),
+        ):
+            answer = post(closed, what, path, args, ts=ts).json()
+            assert answer["errorData"]["code"] == "Unauthenticated", answer
+        batch = {"queries": [{"path": "notes:list", "args": {}}]}
+        answers = requests.post(f"{closed.url}/api/query_batch", json=batch, timeout=10)
+        (answer,) = answers.json()["results"]
+        assert answer["errorData"]["code"] == "Unauthenticated"
+
+        shown = ANN if with_users else ADMIN
+        args = {"channel": channel}
+        listed = post(closed, "query", "notes:list", args, shown=shown).json()
+        assert listed["value"] == []
+
+
 @pytest.mark.parametrize(
     ("shown", "status", "code"),
     [
@@ -183,11 +218,12 @@ def test_an_admin_may_act_as_a_user(deployment: DeploymentProcess) -> None:
     assert subject["value"] == "s"
 
 
-def test_functions_do_not_find_the_key(tmp_path: Any) -> None:
+def test_functions_do_not_find_the_key(tmp_path: Path) -> None:
     with deployment_process(data=tmp_path, env={"KIT_ADMIN_KEY": ADMIN_KEY}) as found:
         assert post(found, "query", "notes:secret", shown=ADMIN).json()["value"]
         args = {"name": "KIT_ADMIN_KEY"}
-        assert found.value("action", "work:environment", args) is None
+        answer = post(found, "action", "work:environment", args, shown=ADMIN).json()
+        assert answer == {"status": "success", "value": None}
 
 
 def test_the_official_http_client(deployment: DeploymentProcess, channel: str) -> None:

@@ -27,7 +27,10 @@ def deployment(
     folder = tmp_path_factory.mktemp("deployment")
     with deployment_process(
         data=folder / "data",
-        options=["--auth", str(auth_config(folder)), "--log-level", "debug"],
+        options=[
+            *("--auth", str(auth_config(folder))),
+            *("--open", "--log-level", "debug"),
+        ],
         env={"KIT_ADMIN_KEY": ADMIN_KEY},
     ) as deployment:
         yield deployment
@@ -279,6 +282,74 @@ async def test_an_admin_may_act_as_a_user(url: str, name: str) -> None:
         who, subject = (await client.transition())["modifications"]
         assert who["value"] == {**user, "tokenIdentifier": "i|s"}
         assert subject["value"] == "s"
+
+
+# --- a closed deployment --------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("closed")
+    with deployment_process(
+        data=folder / "data",
+        options=["--auth", str(auth_config(folder))],
+        env={"KIT_ADMIN_KEY": ADMIN_KEY},
+    ) as deployment:
+        yield deployment.url
+
+
+async def test_a_closed_deployment_answers_nobody_who_shows_nothing(
+    closed: str, channel: str
+) -> None:
+    note = {"channel": channel, "body": "x"}
+    async with sync_client(closed) as client:
+        await client.connect()
+        await client.mutation(0, "notes:add", note)
+        answers = [await client.receive()]
+        await client.transition()
+        await client.action(1, "work:addThroughMutation", note)
+        answers.append(await client.receive())
+        await client.transition()
+        for number, path in enumerate(("notes:list", "notes:secret", "no:such")):
+            await client.subscribe(number, path, {"channel": channel})
+            answers += (await client.transition())["modifications"]
+        for answer in answers:
+            assert answer["errorData"]["code"] == "Unauthenticated"
+            assert "--open" in answer["errorData"]["message"]
+            assert answer.get("type") == "QueryFailed" or not answer["success"]
+
+        await client.authenticate(token("ann"))
+        changed = (await client.transition())["modifications"]
+        assert [each.get("value") for each in changed] == [[], None, None]
+        assert "errorData" not in changed[1]
+
+
+async def test_in_a_closed_deployment_nobody_shares_what_a_user_follows(
+    closed: str, channel: str
+) -> None:
+    """The query itself never asks who calls."""
+    args = {"channel": channel}
+    async with (
+        sync_client(closed) as ann,
+        sync_client(closed) as nobody,
+        sync_client(closed) as admin,
+    ):
+        await ann.connect()
+        await ann.authenticate(token("ann"))
+        await ann.transition()
+        await ann.subscribe(0, "notes:list", args)
+        assert await ann.values() == {0: []}
+        await nobody.connect()
+        await nobody.subscribe(0, "notes:list", args)
+        (refused,) = (await nobody.transition())["modifications"]
+        assert refused["errorData"]["code"] == "Unauthenticated"
+
+        await admin.connect()
+        await admin.authenticate(ADMIN_KEY, tokenType="Admin")
+        await admin.transition()
+        await admin.mutation(0, "notes:add", {"channel": channel, "body": "x"})
+        assert (await admin.receive())["success"] is True
+        assert await ann.values() == {0: ["x"]}
 
 
 # --- the end of a token -------------------------------------------------------

@@ -30,7 +30,7 @@ def authenticating(
     folder = tmp_path_factory.mktemp("authenticating")
     with deployment_process(
         data=folder / "data",
-        options=["--auth", str(auth_config(folder))],
+        options=["--auth", str(auth_config(folder)), "--open"],
         env={"KIT_ADMIN_KEY": ADMIN_KEY},
     ) as deployment:
         yield deployment

@@ -5,8 +5,10 @@ cleanly on SIGTERM and SIGINT. Its data is safe from `kill -9`.
 
 `--auth CONFIG.json` names who issues users' tokens (`auth_config`). An admin key comes
 from `--admin-key-file FILE` or from the environment variable KIT_ADMIN_KEY
-(`admin_key`). Without them there are no users and no admin; what a client that shows
-nothing may do is the same in either case: call public functions (`auth`).
+(`admin_key`). A deployment that was started with either is closed to whoever shows
+neither, unless it is `--open`: then everybody may call public functions, as they may
+call those of a Convex deployment (`auth`). Without them there are no users and no
+admin, and it is always open.
 """
 
 from __future__ import annotations
@@ -62,7 +64,8 @@ def _auth(options: argparse.Namespace) -> Authenticator:
     # First of all: functions are not to find the key in the environment.
     admin_key = load_admin_key(options.admin_key_file)
     providers = [] if options.auth is None else load_providers(options.auth)
-    return Authenticator(providers, admin_key)
+    closed = bool(providers or admin_key) and not options.open
+    return Authenticator(providers, admin_key, closed=closed)
 
 
 async def _serve(
@@ -110,6 +113,11 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
         type=Path,
         metavar="FILE",
         help=f"file with the admin key (default: the variable {ADMIN_KEY_VARIABLE})",
+    )
+    parser.add_argument(
+        "--open",
+        action="store_true",
+        help="with --auth or an admin key: let everybody call public functions",
     )
     parser.add_argument(
         "--log-level", type=str.upper, choices=LOG_LEVELS, default="INFO"

@@ -1,10 +1,11 @@
 """As whom a client acts, by what it shows: a user's token, the admin key, nothing.
 
 A deployment may know providers of tokens (`auth_config`), an admin key (`admin_key`),
-both or neither. As in Convex, whoever shows nothing may call public functions, and it
-is for them to look at `ctx.auth`; but whoever shows something that is wrong is refused,
-rather than served as nobody. An admin may call internal functions too. Functions are
-not told of an admin, unless that acts as a user.
+both or neither. It may be closed: then whoever shows nothing can call no function. As
+in Convex, one that is open lets them call public functions, and it is for these to look
+at `ctx.auth`; but whoever shows something that is wrong is refused, rather than served
+as nobody. An admin may call internal functions too. Functions are not told of an admin,
+unless that acts as a user.
 
 Mirrors `authenticate` of Convex's `application` crate, and `authentication.rs` of its
 backend for the header.
@@ -51,7 +52,8 @@ class Authenticator:
     """Checks what clients show. Raises ConfigError for keys that cannot be used.
 
     Everything that is refused raises AuthFailed, whose text holds nothing of what was
-    shown. `now` gives seconds since the epoch.
+    shown. `closed`: whether who shows nothing may call nothing. `now` gives seconds
+    since the epoch.
     """
 
     def __init__(
@@ -59,8 +61,10 @@ class Authenticator:
         providers: Sequence[Provider] = (),
         admin_key: AdminKey | None = None,
         *,
+        closed: bool = False,
         now: Callable[[], float] = time.time,
     ) -> None:
+        self.closed = closed
         self._verify = _token_check(providers, now)
         self._admin_key = admin_key
         self._now = now

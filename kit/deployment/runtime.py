@@ -11,15 +11,17 @@ import asyncio
 import logging
 import time
 from collections.abc import Coroutine, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, assert_never
 
+from convex import ConvexError
 from msgspec import Raw
 
 from kit.deployment.actions import ActionOutcome, Actions
 from kit.deployment.auth import Authenticator
 from kit.deployment.engine import Engine, MutationOutcome, QueryOutcome
-from kit.deployment.failures import FunctionFailure
+from kit.deployment.failures import FunctionFailure, failure_of
 from kit.deployment.identity import NOBODY, Identity
 from kit.deployment.read_sets import ReadSet, WriteSet
 from kit.deployment.requests import decode_args, loggable
@@ -32,13 +34,19 @@ __all__ = ["Runtime"]
 log = logging.getLogger(__name__)
 
 LOAD_IT = "Is it in the folder of functions that this deployment was started with?"
+SIGN_IN = (
+    "You are not signed in, and this deployment answers nobody who is not. Give the "
+    "client a user's token or the admin key; or start the deployment with --open, to "
+    "let everybody call its public functions."
+)
 
 
 class Runtime:
     """One deployment; made and used in one event loop.
 
     `functions` is the folder that the engine's registry was loaded from. Without
-    `auth`, there are no users and no admin.
+    `auth`, there are no users and no admin. If `auth` is closed, what a client that
+    shows nothing calls fails with the ConvexError `Unauthenticated`, whatever it is.
     """
 
     def __init__(
@@ -51,6 +59,8 @@ class Runtime:
     ) -> None:
         self.engine = engine
         self.auth = auth or Authenticator()
+        sign_in = ConvexError(SIGN_IN, {"code": "Unauthenticated", "message": SIGN_IN})
+        self._closed = failure_of(sign_in, functions)
         self.subscriptions = Subscriptions(self._run_query)
         self.actions = Actions(engine, functions, options=executor_options)
         self.scheduler = Scheduler(engine, self.actions)
@@ -99,7 +109,7 @@ class Runtime:
 
         Whoever follows what it changed has been told when this returns.
         """
-        decoded = decode_args(path, args)
+        decoded = self._refusal(identity) or decode_args(path, args)
         if isinstance(decoded, FunctionFailure):
             return MutationOutcome(None, decoded)
         started = time.perf_counter()
@@ -117,7 +127,7 @@ class Runtime:
         self, path: str, args: Raw, identity: Identity = NOBODY
     ) -> ActionOutcome:
         """Run an action. Cancelled, the action goes on."""
-        decoded = decode_args(path, args)
+        decoded = self._refusal(identity) or decode_args(path, args)
         if isinstance(decoded, FunctionFailure):
             return ActionOutcome(None, decoded)
         started = time.perf_counter()
@@ -131,6 +141,8 @@ class Runtime:
         self, path: str, args: Raw, identity: Identity = NOBODY
     ) -> QueryOutcome | MutationOutcome | ActionOutcome:
         """Run a function, whatever it is."""
+        if refusal := self._refusal(identity):
+            return ActionOutcome(None, refusal)
         match self.engine.kind_of(path):
             case "query":
                 return self.query(path, args, identity)
@@ -159,6 +171,8 @@ class Runtime:
         *,
         at: int | None = None,
     ) -> QueryOutcome:
+        if refusal := self._refusal(identity):
+            return QueryOutcome(None, refusal, [], ReadSet({}), 0, identity_read=True)
         started = time.perf_counter()
         outcome = self.engine.run_query(
             path,
@@ -169,7 +183,14 @@ class Runtime:
             at=at,
         )
         _note("query", path, outcome.error, started)
+        if self.auth.closed:
+            # That is to ask who calls: nobody is to share the result of a user.
+            outcome = replace(outcome, identity_read=True)
         return outcome
+
+    def _refusal(self, identity: Identity) -> FunctionFailure | None:
+        """What whoever may call nothing is told."""
+        return self._closed if self.auth.closed and identity == NOBODY else None
 
     def _committed(self, timestamp: int, written: WriteSet) -> None:
         self.subscriptions.committed(written)

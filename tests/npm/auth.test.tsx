@@ -44,7 +44,7 @@ const deployment = useDeployment({
   options: (folder) => {
     const file = join(folder, "auth.json");
     writeFileSync(file, JSON.stringify({ providers: [issuer.provider()] }));
-    return ["--auth", file];
+    return ["--auth", file, "--open"];
   },
   env: () => ({ KIT_ADMIN_KEY: ADMIN_KEY }),
 });
