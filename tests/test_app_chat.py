@@ -7,7 +7,7 @@ import inspect
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import pytest
 
@@ -71,6 +71,35 @@ class FakeLLM(LLMService):
             self.closed += 1
 
 
+CALL = {
+    "id": "t1",
+    "type": "tool-call",
+    "toolCallId": "t1",
+    "toolName": "calculator",
+    "argsText": '{"expression": "1+1"}',
+    "state": "input-available",
+}
+
+
+def convex_reply(
+    status: Literal["complete", "stopped"], text: str, finish_reason: str
+) -> ConvexReply:
+    """A tool call, and the text if there is any."""
+    said = {"id": "text-0", "type": "text", "text": text, "state": "done"}
+    row = {
+        "_id": "m1",
+        "_creationTime": 1_700_000_000_000.0,
+        "role": "ASSISTANT",
+        "content": text,
+        "parts": [CALL, said] if text else [],
+        "llmModel": "m",
+        "sequence": 1.0,
+        "status": status,
+        "finishReason": finish_reason,
+    }
+    return ConvexReply("m1", status, text, row)
+
+
 class FakeConvex(ConvexChat):
     """Convex that does what `streams` does with each message."""
 
@@ -83,11 +112,11 @@ class FakeConvex(ConvexChat):
         self.stopped = asyncio.Event()
 
     async def complete(self) -> ConvexReply:
-        return ConvexReply("m1", "complete", "from Convex", "stop", None)
+        return convex_reply("complete", "from Convex", "stop")
 
     async def until_stopped(self) -> ConvexReply:
         await self.stopped.wait()
-        return ConvexReply("m1", "stopped", "fr", "aborted", None)
+        return convex_reply("stopped", "fr", "aborted")
 
     async def gone(self) -> ConvexReply:
         raise GONE
@@ -370,7 +399,32 @@ async def test_option_1_keeps_sql_whole_for_fallback_and_rollback(make: Make) ->
     await app.answer("hello")
     assert await app.stored() == [("user", "hello"), ("assistant", "from Convex")]
     assert (await app.history.messages(app.task_id))[-1]["id"] == "m1"
-    assert (await app.last_metadata())["isStreaming"] is False
+    assert await app.last_metadata() == {
+        "isStreaming": False,
+        "parts": [
+            {
+                "type": "tool-call",
+                "toolCallId": "t1",
+                "toolName": "calculator",
+                "args": {"expression": "1+1"},
+            },
+            {"type": "text", "text": "from Convex"},
+        ],
+        "finishReason": "stop",
+    }
+
+
+async def test_option_1_stores_no_reply_that_was_stopped_before_its_first_word(
+    make: Make,
+) -> None:
+    app = await make("option-1")
+
+    async def silent() -> ConvexReply:
+        return convex_reply("stopped", "", "aborted")
+
+    app.convex.streams = silent
+    await app.answer("hello")
+    assert await app.stored() == [("user", "hello")]
 
 
 async def test_option_1_falls_back_to_socketio_if_nothing_was_begun(

@@ -125,15 +125,16 @@ async def test_an_ended_reply_comes_back_whole(convex: FakeConvex) -> None:
         "completionTokens": 2.0,
         "totalTokens": 3.0,
     }
-    usage: Any = {"promptTokens": 1, "completionTokens": 2, "totalTokens": 3}
-    assert await stream(convex) == ConvexReply("m1", "complete", "hi", "stop", usage)
+    row = {"_id": "m1", "status": "complete", "content": "hi", "finishReason": "stop"}
+    expected = ConvexReply("m1", "complete", "hi", row | convex.fields)
+    assert await stream(convex) == expected
 
 
 async def test_a_stopped_reply_says_so(convex: FakeConvex) -> None:
     convex.statuses = ["streaming", "stopping", "stopped"]
     convex.fields["finishReason"] = "aborted"
     reply = await stream(convex)
-    assert (reply.status, reply.finish_reason) == ("stopped", "aborted")
+    assert (reply.status, reply.row["finishReason"]) == ("stopped", "aborted")
 
 
 async def test_a_failed_reply_is_an_error_but_no_case_for_a_fallback(

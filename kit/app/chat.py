@@ -39,8 +39,9 @@ from typing import assert_never
 
 from kit.agent import Tool
 from kit.app.convex_chat import ConvexChat, ConvexReply
+from kit.app.convex_rows import stored_message
 from kit.app.flags import Mode
-from kit.app.history import History, MessageMetadata, TaskStatus
+from kit.app.history import History, TaskStatus
 from kit.app.llm_service import LLMService, StreamChunk
 from kit.app.reply import WRITE_INTERVAL, Reply
 from kit.app.tasks import Emit, Tasks
@@ -138,7 +139,7 @@ class ChatService:
             logger.info(
                 "[CHAT] Convex streaming SUCCESS! MessageId: %s", stored.message_id
             )
-            await self._copy_to_sql(message, stored)
+            await self._copy_to_sql(message.task_id, stored)
             return _status(stored)  # skips the Socket.IO loop below
         except DeploymentError as error:
             logger.warning(
@@ -234,28 +235,23 @@ class ChatService:
         if chunk["type"] == "complete":
             await self._emit(task_id, "stream-complete", None)
 
-    async def _copy_to_sql(self, message: UserMessage, stored: ConvexReply) -> None:
+    async def _copy_to_sql(self, task_id: str, stored: ConvexReply) -> None:
         """Keep SQL whole while Option 1 may still fall back, or be rolled back."""
-        if not stored.text:
-            return
-        metadata: MessageMetadata = {
-            "isStreaming": False,
-            "parts": [{"type": "text", "text": stored.text}],
-            "finishReason": stored.finish_reason,
-        }
-        if stored.usage is not None:
-            metadata["usage"] = stored.usage
+        message = stored_message(stored.row)
+        metadata = message["metadata"]
+        if not metadata["parts"]:
+            return  # stopped before its first word
         try:
             await self._history.add_message(
-                message.task_id,
+                task_id,
                 "assistant",
-                stored.text,
-                llm_model=message.model,
+                message["content"],
+                llm_model=message["llmModel"],
                 metadata=metadata,
-                message_id=stored.message_id,
+                message_id=message["id"],
             )
         except DatabaseError as error:
-            logger.warning("[CHAT] Task %s: %s", message.task_id, error)
+            logger.warning("[CHAT] Task %s: %s", task_id, error)
 
     # --- around the forms -------------------------------------------------------
 

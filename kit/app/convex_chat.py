@@ -19,8 +19,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from kit.app.history import Usage
-from kit.app.llm_service import stored_usage
 from kit.errors import (
     ConvexFunctionError,
     DeploymentError,
@@ -58,13 +56,12 @@ class ConvexCalls(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ConvexReply:
-    """A reply that Convex holds, ended well or stopped."""
+    """A reply that Convex holds, ended well or stopped; `row` is all of it."""
 
     message_id: str
     status: Literal["complete", "stopped"]
     text: str
-    finish_reason: str
-    usage: Usage | None
+    row: Mapping[str, Any]
 
 
 def own_api_keys(env: Mapping[str, str]) -> dict[str, str]:
@@ -273,11 +270,9 @@ def _reply(row: dict[str, Any]) -> ConvexReply:
     """The ended reply in a row of `messages:byTask`. Raises KitError if it failed."""
     if row["status"] == "failed":
         raise KitError(row.get("error") or "The reply failed in Convex.")
-    usage = row.get("usage")
     return ConvexReply(
         message_id=row["_id"],
         status="stopped" if row["status"] == "stopped" else "complete",
         text=row["content"],
-        finish_reason=row.get("finishReason") or "other",
-        usage=usage and stored_usage(usage),
+        row=row,
     )

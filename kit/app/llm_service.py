@@ -36,6 +36,9 @@ __all__ = [
     "ToolCallStart",
     "ToolResult",
     "stored_usage",
+    "tool_arguments",
+    "tool_failure",
+    "tool_output",
 ]
 
 
@@ -197,7 +200,7 @@ class _Translation:
             case "tool-output-available":
                 result: ToolResult = {
                     "id": chunk["toolCallId"],
-                    "result": _parsed(chunk["outputText"]),
+                    "result": tool_output(chunk["outputText"]),
                     "isValid": True,
                 }
                 yield {"type": "tool-result", "toolResult": result}
@@ -218,19 +221,15 @@ class _Translation:
 
 
 def _tool_call(call_id: str, name: str, input_text: str) -> StreamChunk:
-    args = _parsed(input_text)
-    call: ToolCall = {
-        "id": call_id,
-        "name": name,
-        "args": args if isinstance(args, dict) else {},
-    }
+    args = tool_arguments(input_text)
+    call: ToolCall = {"id": call_id, "name": name, "args": args}
     return {"type": "tool-call", "toolCall": call}
 
 
 def _failed_result(call_id: str, error: str) -> StreamChunk:
     result: ToolResult = {
         "id": call_id,
-        "result": {"success": False, "error": error},
+        "result": tool_failure(error),
         "isValid": False,
     }
     return {"type": "tool-result", "toolResult": result}
@@ -240,12 +239,23 @@ def _error(text: str) -> StreamChunk:
     return {"type": "error", "error": text, "finishReason": "error"}
 
 
-def _parsed(json_text: str) -> Any:
+def tool_arguments(input_text: str) -> dict[str, Any]:
+    """A call's arguments, as the application has them: none if they are no object."""
+    args = tool_output(input_text)
+    return args if isinstance(args, dict) else {}
+
+
+def tool_output(output_text: str) -> Any:
     """The value of a JSON text; the text itself if it is not JSON."""
     try:
-        return msgspec.json.decode(json_text)
-    except msgspec.DecodeError:
-        return json_text
+        return msgspec.json.decode(output_text)
+    except (msgspec.DecodeError, RecursionError):
+        return output_text
+
+
+def tool_failure(error: str) -> dict[str, Any]:
+    """What the application has as the result of a tool that failed."""
+    return {"success": False, "error": error}
 
 
 def stored_usage(counted: CountedUsage) -> Usage:
