@@ -130,7 +130,7 @@ def test_a_closed_deployment_answers_nobody_who_shows_nothing(
         ):
             answer = post(closed, what, path, args, ts=ts).json()
             assert answer["errorData"]["code"] == "Unauthenticated", answer
-        batch = {"queries": [{"path": "notes:list", "args": {}}]}
+        batch: Any = {"queries": [{"path": "notes:list", "args": {}}]}
         answers = requests.post(f"{closed.url}/api/query_batch", json=batch, timeout=10)
         (answer,) = answers.json()["results"]
         assert answer["errorData"]["code"] == "Unauthenticated"
