@@ -155,6 +155,20 @@ async def test_only_those_who_joined_get_a_tasks_events(
         assert "stream-chunk" not in [name for name, _ in other.events]
 
 
+async def test_who_joins_is_told_how_the_task_is(served: Served, task_id: str) -> None:
+    """What was told while a client was away is not told again."""
+    first, second = [await served.client() for _ in range(2)]
+    await first.sio.call("join-task", {"taskId": task_id})
+    told = await first.next("task-status-updated")
+    assert (told["taskId"], told["status"]) == (task_id, "INITIALIZING")
+    await served.history.set_task_status(task_id, "FAILED", "no credit")
+    await second.sio.call("join-task", {"taskId": task_id})
+    told = await second.next("task-status-updated")
+    assert (told["status"], told["errorMessage"]) == ("FAILED", "no credit")
+    await first.sio.call("join-task", {"taskId": "none"})  # a round trip later
+    assert "task-status-updated" not in [name for name, _ in first.events]
+
+
 async def test_a_client_that_is_away_misses_what_is_sent_meanwhile(
     served: Served, task_id: str
 ) -> None:

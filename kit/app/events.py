@@ -24,7 +24,8 @@ Mirrors `apps/server/src/socket.ts` of the guide's application:
 
 As there, access to a task means that the task exists. Added: an event sent with an
 acknowledgement is acknowledged when it has been dealt with, so that a client can know
-that it has joined, and the events of one client are dealt with in their order.
+that it has joined; the events of one client are dealt with in their order; and who
+joins a task is told its status, which may have changed while a client was away.
 `queuedAction` is always null: there is no queue.
 """
 
@@ -44,7 +45,7 @@ from aiohttp import web
 
 from kit.app.chat import DEFAULT_MODEL, ChatService, UserMessage
 from kit.app.history import History
-from kit.app.tasks import Tasks
+from kit.app.tasks import STATUS_EVENT, Tasks, status_payload
 from kit.deltas import valid_text
 from kit.errors import KitError
 from kit.serving import is_loopback
@@ -201,7 +202,14 @@ class SocketEvents:
         await self._sio.emit("connection-info", info, to=sid)
 
     async def _join_task(self, sid: str, payload: _TaskPayload) -> None:
+        """Join, and hear how the task is: what was told meanwhile is not told again."""
         await self._sio.enter_room(sid, _room(payload.taskId))
+        task = await self._tasks.find(payload.taskId)
+        if task is not None:
+            status = status_payload(
+                task["id"], task["status"], task.get("errorMessage")
+            )
+            await self._sio.emit(STATUS_EVENT, status, to=sid)
 
     async def _leave_task(self, sid: str, payload: _TaskPayload) -> None:
         await self._sio.leave_room(sid, _room(payload.taskId))

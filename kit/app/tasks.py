@@ -17,7 +17,9 @@ from kit.app.convex_chat import ConvexChat
 from kit.app.history import History, Task, TaskStatus
 from kit.errors import DatabaseError, DeploymentError
 
-__all__ = ["Emit", "Tasks"]
+__all__ = ["STATUS_EVENT", "Emit", "Tasks", "status_payload"]
+
+STATUS_EVENT = "task-status-updated"
 
 logger = logging.getLogger(__name__)
 
@@ -72,11 +74,18 @@ class Tasks:
             await self._history.set_task_status(task_id, status, error)
         except DatabaseError as failure:
             logger.warning("[CHAT] Task %s: %s", task_id, failure)
-        event = {
-            "taskId": task_id,
-            "status": status,
-            "timestamp": datetime.now(UTC).isoformat(),
-        }
-        if error is not None:
-            event["errorMessage"] = error
-        await self._emit(task_id, "task-status-updated", event)
+        await self._emit(task_id, STATUS_EVENT, status_payload(task_id, status, error))
+
+
+def status_payload(
+    task_id: str, status: TaskStatus, error: str | None = None
+) -> dict[str, Any]:
+    """What `task-status-updated` carries."""
+    payload = {
+        "taskId": task_id,
+        "status": status,
+        "timestamp": datetime.now(UTC).isoformat(),
+    }
+    if error is not None:
+        payload["errorMessage"] = error
+    return payload
