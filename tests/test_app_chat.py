@@ -12,10 +12,12 @@ from typing import Any, Literal, Protocol
 import pytest
 
 from kit.app.chat import ChatService, UserMessage
-from kit.app.convex_chat import ConvexChat, ConvexReply
+from kit.app.convex_chat import ConvexChat
+from kit.app.convex_replies import ConvexReply
 from kit.app.flags import Mode
 from kit.app.history import History, MessageMetadata, Role
 from kit.app.llm_service import LLMService, StreamChunk
+from kit.app.runs import Runs
 from kit.app.tasks import Tasks
 from kit.app.workspace import Workspace
 from kit.errors import (
@@ -82,7 +84,10 @@ CALL = {
 
 
 def convex_reply(
-    status: Literal["complete", "stopped"], text: str, finish_reason: str
+    status: Literal["complete", "stopped", "failed"],
+    text: str,
+    finish_reason: str,
+    error: str | None = None,
 ) -> ConvexReply:
     """A tool call, and the text if there is any."""
     said = {"id": "text-0", "type": "text", "text": text, "state": "done"}
@@ -97,7 +102,7 @@ def convex_reply(
         "status": status,
         "finishReason": finish_reason,
     }
-    return ConvexReply("m1", status, text, row)
+    return ConvexReply("m1", status, text, row, error)
 
 
 class FakeConvex(ConvexChat):
@@ -180,6 +185,7 @@ class Application:
             convex=with_convex,
             workspace=QuietWorkspace(folder, self._emit_sidecar),
             emit=self.emit,
+            runs=Runs(),
             write_interval=60,
             stop_timeout=stop_timeout,
         )
@@ -447,13 +453,26 @@ async def test_option_1_does_not_answer_again_what_was_begun_and_failed(
     app = await make("option-1")
 
     async def failed() -> ConvexReply:
-        raise KitError("anthropic: overloaded")
+        return convex_reply("failed", "hal", "error", "anthropic: overloaded")
 
     app.convex.streams = failed
-    await app.answer()
+    await app.answer("hello")
     assert app.llm.asked == []
     assert app.statuses == ["RUNNING", "FAILED"]
     assert app.events[-2] == ("message-error", {"error": "anthropic: overloaded"})
+    assert await app.stored() == [("user", "hello"), ("assistant", "hal")]
+
+
+async def test_option_1_does_not_answer_what_may_have_been_begun(make: Make) -> None:
+    app = await make("option-1")
+
+    async def lost() -> ConvexReply:
+        raise KitError("Convex went away")
+
+    app.convex.streams = lost
+    await app.answer("hello")
+    assert app.llm.asked == []
+    assert app.statuses == ["RUNNING", "FAILED"]
 
 
 async def test_option_1_a_copy_that_cannot_be_stored_does_not_fail_the_reply(

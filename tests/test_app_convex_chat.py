@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from kit.app.convex_chat import ConvexChat, ConvexReply, own_api_keys
+from kit.app.convex_chat import ConvexChat, own_api_keys
+from kit.app.convex_replies import ConvexReply
 from kit.errors import (
     ConvexFunctionError,
     DeploymentError,
@@ -137,14 +138,12 @@ async def test_a_stopped_reply_says_so(convex: FakeConvex) -> None:
     assert (reply.status, reply.row["finishReason"]) == ("stopped", "aborted")
 
 
-async def test_a_failed_reply_is_an_error_but_no_case_for_a_fallback(
-    convex: FakeConvex,
-) -> None:
+async def test_a_failed_reply_says_why_and_keeps_its_text(convex: FakeConvex) -> None:
     convex.statuses = ["failed"]
     convex.fields["error"] = "anthropic: the key was refused"
-    with pytest.raises(KitError, match="the key was refused") as caught:
-        await stream(convex)
-    assert not isinstance(caught.value, DeploymentError)
+    reply = await stream(convex)
+    assert (reply.status, reply.text) == ("failed", "hi")
+    assert reply.error == "anthropic: the key was refused"
 
 
 @pytest.mark.parametrize(
@@ -162,12 +161,12 @@ async def test_nothing_is_asked_of_a_deployment_that_cannot_answer(
 
 @pytest.mark.timeout(10)
 async def test_a_silent_deployment_is_given_up_soon() -> None:
-    class Silent(FakeConvex):
+    class Mute(FakeConvex):
         async def query(self, *args: Any, **kwargs: Any) -> Any:
             await asyncio.Event().wait()
 
     with pytest.raises(DeploymentError, match="did not answer"):
-        await stream(Silent(), reach_timeout=0.05)
+        await stream(Mute(), reach_timeout=0.05)
 
 
 @pytest.mark.parametrize(
@@ -190,7 +189,11 @@ async def test_a_reply_that_was_begun_is_followed_and_not_begun_again(
 
 
 @pytest.mark.parametrize(
-    "failure", [GONE, FunctionError("streaming:streamChatWithTools", "Server Error")]
+    "failure",
+    [
+        FunctionError("streaming:streamChatWithTools", "Server Error"),
+        RequestRejected(404, "NotFound", "no such function"),
+    ],
 )
 async def test_only_if_nothing_was_begun_the_caller_may_answer_otherwise(
     convex: FakeConvex, failure: Exception
@@ -200,6 +203,76 @@ async def test_only_if_nothing_was_begun_the_caller_may_answer_otherwise(
     with pytest.raises(DeploymentError):
         await stream(convex)
     assert len(convex.actions) == 1
+
+
+LOST = [GONE, DeploymentError("no answer"), RequestRejected(502, "Bad", "gateway")]
+
+
+@pytest.mark.parametrize("failure", LOST)
+async def test_a_call_that_is_lost_is_made_again_and_not_made_up_for(
+    convex: FakeConvex, failure: Exception
+) -> None:
+    """It may yet arrive: only Convex can then tell that it has answered already."""
+    convex.begins = False
+
+    async def lose_the_first() -> Any:
+        convex.begins = True
+        raise failure
+
+    convex.action_does = lose_the_first
+    assert (await stream(convex)).status == "complete"
+    assert [args["clientMessageId"] for args in convex.actions] == ["c1", "c1"]
+
+
+@pytest.mark.parametrize("failure", LOST)
+async def test_calls_that_are_always_lost_are_no_case_for_a_fallback(
+    convex: FakeConvex, failure: Exception
+) -> None:
+    convex.begins = False
+    convex.action_does = failing(failure)
+    with pytest.raises(KitError, match="lost the message 3 times") as caught:
+        await stream(convex)
+    assert not isinstance(caught.value, DeploymentError)
+    assert len(convex.actions) == 3
+
+
+class Silent(FakeConvex):
+    """Its actions do what they do, and their answers never come."""
+
+    async def action(self, *args: Any, **kwargs: Any) -> Any:
+        await super().action(*args, **kwargs)
+        await asyncio.Event().wait()
+
+
+@pytest.mark.timeout(10)
+async def test_an_end_whose_answer_is_lost_without_a_word_is_found() -> None:
+    silent = Silent()
+    silent.statuses = ["streaming", "streaming", "complete"]
+    reply = await stream(silent, look_interval=0.01)
+    assert (reply.message_id, reply.status) == ("m1", "complete")
+    assert len(silent.actions) == 1
+
+
+@pytest.mark.timeout(10)
+async def test_a_call_that_is_lost_without_a_word_is_made_again() -> None:
+    silent = Silent()
+    silent.begins = False
+
+    async def begin_the_second() -> Any:
+        silent.begins = True
+
+    silent.action_does = begin_the_second
+    assert (await stream(silent, look_interval=0.01)).status == "complete"
+    assert len(silent.actions) == 2
+
+
+@pytest.mark.timeout(10)
+async def test_a_deployment_that_falls_silent_is_given_up() -> None:
+    silent = Silent()
+    silent.statuses = ["streaming"]
+    silent.failures = [None, None, *[GONE] * 1000]
+    with pytest.raises(KitError, match="went away while it streamed"):
+        await stream(silent, look_interval=0.01, lost_timeout=0.05)
 
 
 async def test_a_reply_whose_begin_arrives_late_is_still_found() -> None:

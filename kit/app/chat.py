@@ -16,7 +16,8 @@ because this is what the migration is about:
 * `stream-complete` is sent before the last write, and again after it: a client that
   fetches the history at the first one sees a reply that still streams;
 * the whole message is written again each time;
-* a server that is killed leaves its task RUNNING and its reply streaming, in SQL.
+* a server that is killed leaves its task RUNNING and its reply streaming, in SQL. With
+  Convex the next one finds out what became of it.
 
 Not kept, because it would only be in the way: a stopped reply keeps its text and is
 no longer marked as streaming; stopping a task that is idle does not spoil its next
@@ -38,12 +39,14 @@ from types import MappingProxyType
 from typing import assert_never
 
 from kit.agent import Tool
-from kit.app.convex_chat import ConvexChat, ConvexReply
-from kit.app.convex_rows import stored_message
+from kit.app.convex_chat import ConvexChat
+from kit.app.convex_replies import ConvexReply
 from kit.app.flags import Mode
 from kit.app.history import History, TaskStatus
 from kit.app.llm_service import LLMService, StreamChunk
+from kit.app.recovery import copy_to_sql, status_of
 from kit.app.reply import WRITE_INTERVAL, Reply
+from kit.app.runs import Run, Runs
 from kit.app.tasks import Emit, Tasks
 from kit.app.workspace import Workspace
 from kit.errors import DatabaseError, DeploymentError, FunctionError, KitError
@@ -63,16 +66,6 @@ class UserMessage:
     text: str
     model: str = DEFAULT_MODEL
     client_message_id: str = field(default_factory=lambda: uuid.uuid4().hex)
-
-
-@dataclass(slots=True)
-class _Run:
-    """A message being answered."""
-
-    answering: asyncio.Task[None] | None = None
-    in_convex: bool = False  # while Convex streams the reply
-    stop_requested: bool = False
-    ended: bool = False  # only its last status is still to be told
 
 
 def get_system_prompt() -> str:
@@ -96,11 +89,14 @@ class ChatService:
         convex: ConvexChat | None,
         workspace: Workspace,
         emit: Emit,
+        runs: Runs,
         tools: Mapping[str, Tool] = MappingProxyType({}),
         write_interval: float = WRITE_INTERVAL,
         stop_timeout: float = 5.0,
     ) -> None:
-        """`convex` may be None in mode `before` only."""
+        """`convex` may be None in mode `before` only; `runs` are shared with nobody
+        but `kit.app.recovery`.
+        """
         self.mode = mode
         self._history = history
         self._tasks = tasks
@@ -111,7 +107,7 @@ class ChatService:
         self._tool_names = list(tools)
         self._write_interval = write_interval
         self._stop_timeout = stop_timeout
-        self._runs: dict[str, _Run] = {}
+        self._runs = runs
 
     # --- the three forms --------------------------------------------------------
 
@@ -139,8 +135,7 @@ class ChatService:
             logger.info(
                 "[CHAT] Convex streaming SUCCESS! MessageId: %s", stored.message_id
             )
-            await self._copy_to_sql(message.task_id, stored)
-            return _status(stored)  # skips the Socket.IO loop below
+            return status_of(stored)  # skips the Socket.IO loop below
         except DeploymentError as error:
             logger.warning(
                 "[CHAT] Convex streaming failed, falling back to Socket.IO: %s", error
@@ -169,16 +164,17 @@ class ChatService:
             message.task_id,
             stored.message_id,
         )
-        return _status(stored)
+        return status_of(stored)
 
     # --- what the forms share ---------------------------------------------------
 
     async def _stream_in_convex(self, message: UserMessage) -> ConvexReply:
         """The guide's call of `streaming:streamChatWithTools`; ends with the reply.
 
+        While the application may still fall back, or be rolled back, SQL gets a copy.
         Raises DeploymentError if no reply was begun, plain KitError if one failed.
         """
-        run = self._runs.get(message.task_id) or _Run()
+        run = self._runs.get(message.task_id) or Run()
         run.in_convex = True
         try:
             stored = await self._convex.stream_chat_with_tools(
@@ -193,6 +189,9 @@ class ChatService:
             run.in_convex = False
             raise
         run.in_convex = False
+        if self.mode == "option-1":
+            await copy_to_sql(self._history, message.task_id, stored)
+        status_of(stored)
         return stored
 
     @asynccontextmanager
@@ -235,24 +234,6 @@ class ChatService:
         if chunk["type"] == "complete":
             await self._emit(task_id, "stream-complete", None)
 
-    async def _copy_to_sql(self, task_id: str, stored: ConvexReply) -> None:
-        """Keep SQL whole while Option 1 may still fall back, or be rolled back."""
-        message = stored_message(stored.row)
-        metadata = message["metadata"]
-        if not metadata["parts"]:
-            return  # stopped before its first word
-        try:
-            await self._history.add_message(
-                task_id,
-                "assistant",
-                message["content"],
-                llm_model=message["llmModel"],
-                metadata=metadata,
-                message_id=message["id"],
-            )
-        except DatabaseError as error:
-            logger.warning("[CHAT] Task %s: %s", task_id, error)
-
     # --- around the forms -------------------------------------------------------
 
     def submit(self, message: UserMessage) -> None:
@@ -265,14 +246,7 @@ class ChatService:
                 "The last message of this task is still being answered. "
                 "Stop it (stop-stream) or wait for its end, then send this one again."
             )
-        run = self._runs[message.task_id] = _Run()
-        run.answering = asyncio.create_task(self._run(message))
-
-    async def _run(self, message: UserMessage) -> None:
-        try:
-            await self.process_message(message)
-        finally:
-            del self._runs[message.task_id]
+        self._runs.begin(message.task_id, lambda _: self.process_message(message))
 
     async def process_message(self, message: UserMessage) -> None:
         """Answer one message, from status RUNNING to the status that it ends with.
@@ -282,7 +256,7 @@ class ChatService:
         and ends in STOPPED; a reply that Convex streams goes on there.
         """
         task_id = message.task_id
-        run = self._runs.get(task_id) or _Run()
+        run = self._runs.get(task_id) or Run()
         try:
             if self.mode != "option-2" and not await self._save_user_message(message):
                 return
@@ -379,7 +353,7 @@ class ChatService:
             done, _ = await asyncio.wait({run.answering}, timeout=0.5)
             if done:
                 return
-        await _cancel(run)
+        await run.cancel()
 
     async def _stop_idle(self, task_id: str) -> None:
         if self.mode != "before":
@@ -391,25 +365,12 @@ class ChatService:
 
     async def close(self) -> None:
         """Stop all replies that are streamed from here; their text is kept."""
-        await asyncio.gather(*map(_cancel, list(self._runs.values())))
+        await self._runs.cancel_all()
 
     @property
     def _convex(self) -> ConvexChat:
         assert self._optional_convex is not None, f"mode {self.mode} needs Convex"
         return self._optional_convex
-
-
-async def _cancel(run: _Run) -> None:
-    """Cancel a run that has not ended by itself; returns when it has ended."""
-    if run.answering is None:
-        return
-    if not run.ended:
-        run.answering.cancel()
-    await asyncio.wait({run.answering})
-
-
-def _status(stored: ConvexReply) -> TaskStatus:
-    return "STOPPED" if stored.status == "stopped" else "COMPLETED"
 
 
 def _told(error: Exception) -> str:

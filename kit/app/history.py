@@ -152,6 +152,16 @@ class History:
             row = found.one_or_none()
         return as_task(row) if row else None
 
+    async def running_tasks(self) -> list[str]:
+        """The ids of the tasks that are RUNNING, the longest untouched first."""
+        async with self._transaction() as connection:
+            found = await connection.execute(
+                select(task_table.c.id)
+                .where(task_table.c.status == "RUNNING")
+                .order_by(task_table.c.updated_at)
+            )
+            return list(found.scalars())
+
     async def set_task_status(
         self, task_id: str, status: TaskStatus, error_message: str | None = None
     ) -> None:

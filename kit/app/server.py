@@ -33,6 +33,8 @@ from kit.app.events import Room, SocketEvents
 from kit.app.flags import Flags
 from kit.app.history import History
 from kit.app.llm_service import LLMService
+from kit.app.recovery import Recovery
+from kit.app.runs import Runs
 from kit.app.tasks import Tasks
 from kit.app.workspace import Workspace
 from kit.client import Deployment
@@ -148,6 +150,7 @@ def _application(
         await room.emit(payload["taskId"], event, payload)
 
     tasks = Tasks(history, room.emit, convex)
+    runs = Runs()
     chat = ChatService(
         flags.mode,
         history=history,
@@ -156,12 +159,19 @@ def _application(
         convex=convex,
         workspace=Workspace(workspace, emit_sidecar_event),
         emit=room.emit,
+        runs=runs,
         tools=TOOLS,
     )
     SocketEvents(room, chat=chat, tasks=tasks, history=history)
     app = web.Application(middlewares=[_local_only])
     room.attach(app)
     app.add_routes(_Http(flags, tasks, history, about).routes())
+
+    if convex is not None:
+        recovery = Recovery(
+            flags.mode, history=history, tasks=tasks, convex=convex.replies, runs=runs
+        )
+        app.on_startup.append(lambda _: recovery.begin())
 
     async def shut_down(_: web.Application) -> None:
         await chat.close()

@@ -1,0 +1,160 @@
+"""What a killed server leaves behind, put right when the next one starts.
+
+A task that is RUNNING in SQL while no server answers it: its reply was lost with the
+server, or went on in Convex and has perhaps ended there. Holds how one finds out, and
+the copy of a reply of Convex's into SQL. For the forms with Convex; before the
+migration such a task stays as it is, which is one of the things that it cures.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from functools import partial
+
+from kit.app.convex_replies import ConvexReplies, ConvexReply
+from kit.app.convex_rows import stored_message
+from kit.app.flags import Mode
+from kit.app.history import History, Message, MessageMetadata, TaskStatus
+from kit.app.runs import Run, Runs
+from kit.app.tasks import Tasks
+from kit.errors import DatabaseError, KitError
+
+__all__ = ["Recovery", "copy_to_sql", "status_of"]
+
+logger = logging.getLogger(__name__)
+
+NOT_BEGUN = "The server was ended before the reply was begun. Send the message again."
+CUT_OFF = (
+    "The server was ended while it wrote the reply. What had come of it is kept; "
+    "send the message again to be answered."
+)
+_STATUSES: dict[str | None, TaskStatus] = {"error": "FAILED", "aborted": "STOPPED"}
+
+
+class Recovery:
+    """Takes up the tasks that are left RUNNING; each is busy in `runs` meanwhile."""
+
+    def __init__(
+        self,
+        mode: Mode,
+        *,
+        history: History,
+        tasks: Tasks,
+        convex: ConvexReplies,
+        runs: Runs,
+    ) -> None:
+        self._mode = mode
+        self._history = history
+        self._tasks = tasks
+        self._convex = convex
+        self._runs = runs
+
+    async def begin(self) -> None:
+        """Begin to find out, in the background. Call it once, before clients come."""
+        try:
+            left = await self._history.running_tasks()
+        except DatabaseError as error:  # each message will say so, too
+            logger.warning("[CHAT] What was left behind is not known: %s", error)
+            return
+        for task_id in left:
+            logger.info("[CHAT] Task %s was left by another server", task_id)
+            run = self._runs.begin(task_id, partial(self._take_up, task_id))
+            run.in_convex = True
+
+    async def _take_up(self, task_id: str, run: Run) -> None:
+        status: TaskStatus
+        error: str | None = None
+        try:
+            try:
+                status = await self._find_out(task_id)
+            except KitError as failure:
+                status, error = "FAILED", str(failure)
+            run.ended = True
+            await self._tasks.set_status(task_id, status, error)
+        except asyncio.CancelledError:
+            if run.stop_requested:
+                await self._tasks.set_status(task_id, "STOPPED")
+            raise
+
+    async def _find_out(self, task_id: str) -> TaskStatus:
+        """Wait until the reply that was asked for has ended; the task's status.
+
+        Option 1 gets its copy of the reply then. Raises KitError when there is no
+        whole reply, and says why.
+        """
+        if self._mode == "option-2":
+            asked = await self._convex.last_client_message_id(task_id)
+            return status_of(await self._reply_in_convex(task_id, asked))
+        messages = await self._history.messages(task_id)
+        question = _last_question(messages)
+        if question is None:
+            raise KitError(NOT_BEGUN)
+        if answer := _answer(messages, to=question):
+            return await self._settle(answer)
+        stored = await self._reply_in_convex(task_id, question.get("clientMessageId"))
+        await copy_to_sql(self._history, task_id, stored)
+        return status_of(stored)
+
+    async def _reply_in_convex(
+        self, task_id: str, client_message_id: str | None
+    ) -> ConvexReply:
+        found = None
+        if client_message_id is not None:
+            found = await self._convex.find(task_id, client_message_id)
+        if found is None:
+            raise KitError(NOT_BEGUN)
+        return found
+
+    async def _settle(self, reply: Message) -> TaskStatus:
+        """End a reply that nobody writes any more; its status if it had ended."""
+        metadata = reply.get("metadata") or {}
+        if metadata.get("isStreaming"):
+            ended: MessageMetadata = {
+                **metadata,
+                "isStreaming": False,
+                "finishReason": "interrupted",
+            }
+            await self._history.update_message(reply["id"], reply["content"], ended)
+            raise KitError(CUT_OFF)
+        return _STATUSES.get(metadata.get("finishReason"), "COMPLETED")
+
+
+async def copy_to_sql(history: History, task_id: str, stored: ConvexReply) -> None:
+    """Keep SQL whole while Option 1 may still fall back, or be rolled back.
+
+    What SQL does not take is logged: the reply itself is safe.
+    """
+    message = stored_message(stored.row)
+    metadata = message["metadata"]
+    if not metadata["parts"]:
+        return  # stopped before its first word
+    try:
+        await history.add_message(
+            task_id,
+            "assistant",
+            message["content"],
+            llm_model=message["llmModel"],
+            metadata=metadata,
+            message_id=message["id"],
+        )
+    except DatabaseError as error:
+        logger.warning("[CHAT] Task %s: %s", task_id, error)
+
+
+def status_of(stored: ConvexReply) -> TaskStatus:
+    """The status of a task whose reply has ended so. Raises KitError if it failed."""
+    if stored.error is not None:
+        raise KitError(stored.error)
+    return "STOPPED" if stored.status == "stopped" else "COMPLETED"
+
+
+def _last_question(messages: Sequence[Message]) -> Message | None:
+    return next((m for m in reversed(messages) if m["role"] == "user"), None)
+
+
+def _answer(messages: Sequence[Message], *, to: Message) -> Message | None:
+    """What SQL has of the reply: a fallback's, or a copy that was just made."""
+    later = messages[messages.index(to) + 1 :]
+    return next((m for m in later if m["role"] == "assistant"), None)
