@@ -53,7 +53,7 @@ def registry_of(
     for name, function in functions.items():
         path = FunctionPath("m", name)
         registered[path] = replace(function, path=path)
-    return FunctionRegistry(registered, schema or Schema(), Path(__file__).parent)
+    return FunctionRegistry(registered, schema or Schema(), (Path(__file__).parent,))
 
 
 @contextmanager

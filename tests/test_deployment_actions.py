@@ -37,7 +37,7 @@ def running(engine: Engine) -> Running:
     async def running(
         functions: Path = FUNCTIONS, *options: str
     ) -> AsyncIterator[Actions]:
-        actions = Actions(engine, functions, options=options)
+        actions = Actions(engine, [functions], options=options)
         actions.start()
         try:
             yield actions

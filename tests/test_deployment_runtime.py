@@ -22,7 +22,7 @@ BAD = Raw(b"[{},{}]")
 async def runtime(tmp_path: Path) -> AsyncIterator[Runtime]:
     registry = FunctionRegistry.load(FUNCTIONS)
     database = Database.open(tmp_path, registry.schema)
-    runtime = Runtime(Engine(database, registry), FUNCTIONS)
+    runtime = Runtime(Engine(database, registry), [FUNCTIONS])
     runtime.start()
     yield runtime
     await runtime.aclose()

@@ -628,7 +628,7 @@ async def served(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[str]]]
             registry = FunctionRegistry.load(FUNCTIONS)
             database = Database.open(tmp_path, registry.schema)
             stack.callback(database.close)
-            runtime = Runtime(Engine(database, registry), FUNCTIONS)
+            runtime = Runtime(Engine(database, registry), [FUNCTIONS])
             app = make_app(runtime, keep_alive=KeepAlive(**times))
             return await stack.enter_async_context(serving(app))
 

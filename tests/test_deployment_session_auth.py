@@ -374,7 +374,7 @@ async def served(tmp_path: Path, clock: Clock) -> AsyncIterator[str]:
     registry = FunctionRegistry.load(FUNCTIONS)
     database = Database.open(tmp_path / "data", registry.schema)
     auth = Authenticator(load_providers(auth_config(tmp_path)), now=clock)
-    runtime = Runtime(Engine(database, registry), FUNCTIONS, auth=auth)
+    runtime = Runtime(Engine(database, registry), [FUNCTIONS], auth=auth)
     async with serving(make_app(runtime)) as url:
         yield url
     database.close()

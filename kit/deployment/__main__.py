@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     log_to_stderr(options.log_level)
     try:
         auth = _auth(options)
-        registry = FunctionRegistry.load(options.functions)
+        registry = FunctionRegistry.load(*options.functions)
         database = Database.open(options.data, registry.schema)
         try:
             asyncio.run(_serve(Engine(database, registry), auth, options))
@@ -98,9 +98,10 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--functions",
         type=Path,
-        default=DEFAULT_FUNCTIONS,
+        action="append",
         metavar="DIR",
-        help="folder of Python functions to serve (default: the kit's own)",
+        help="folder of Python functions to serve; may be given more than once "
+        "(default: the kit's own)",
     )
     parser.add_argument(
         "--auth",
@@ -122,7 +123,9 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--log-level", type=str.upper, choices=LOG_LEVELS, default="INFO"
     )
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    options.functions = options.functions or [DEFAULT_FUNCTIONS]
+    return options
 
 
 def _port(text: str) -> int:

@@ -3,7 +3,9 @@
 Holds who waits for which action; carries what actions ask to the engine. An executor
 is started with the deployment and replaced when it dies: the actions it was running
 fail, since nobody knows how far they had come, and those that come while there is none
-wait for the next. The process is in `executor_process`, what runs there in `executor`.
+wait for the next. When the functions have changed it is replaced, too, and ends once
+the actions that it is running have ended. The process is in `executor_process`, what
+runs there in `executor`.
 """
 
 from __future__ import annotations
@@ -75,29 +77,49 @@ class NoExecutor(Exception):
 
 
 class _Executor:
-    """An executor that is ready, and what runs in it."""
+    """An executor, and what runs in it."""
 
     def __init__(self, process: ExecutorProcess) -> None:
         self.send = process.send
+        self._ask_to_end = process.close_input
         # By run id; done with None when the process ends first.
         self.runs: dict[int, asyncio.Future[Done | None]] = {}
+        self._retired = False
+
+    def retire(self) -> None:
+        """Let it end as soon as nothing runs in it."""
+        self._retired = True
+        self._end_if_unused()
+
+    def ended(self, run_id: int) -> None:
+        """Note that a run is over."""
+        self.runs.pop(run_id, None)
+        self._end_if_unused()
+
+    def _end_if_unused(self) -> None:
+        if self._retired and not self.runs:
+            self._ask_to_end()
 
 
 class Actions:
     """Runs actions for `engine`; `start` and `aclose` bracket its life, in one loop."""
 
     def __init__(
-        self, engine: Engine, functions: Path, *, options: Sequence[str] = ()
+        self, engine: Engine, functions: Sequence[Path], *, options: Sequence[str] = ()
     ) -> None:
-        """`functions`: the folder that the engine's registry was loaded from.
+        """`functions`: the folders that the engine's registry was loaded from.
         `options`: further command line options of the executor."""
         self._engine = engine
         self._command = [
             *(sys.executable, "-m", "kit.deployment.executor"),
-            *("--functions", str(functions)),
+            *(f"--functions={folder}" for folder in functions),
             *options,
         ]
-        self._supervisor: asyncio.Task[None] | None = None
+        # One, and those of executors that are to end.
+        self._supervisors: set[asyncio.Task[None]] = set()
+        # The executor that has been started last, and how often functions have changed.
+        self._newest: _Executor | None = None
+        self._generation = 0
         # Done while there is an executor that is ready. Failed when one did not start,
         # for those who waited for it, and when the deployment stops.
         self._executor: asyncio.Future[_Executor] = _future()
@@ -111,13 +133,25 @@ class Actions:
 
     def start(self) -> None:
         """Start the executor, without waiting for it."""
-        self._supervisor = asyncio.create_task(self._supervise(), name="executor")
+        work = self._supervise(self._generation)
+        supervisor = asyncio.create_task(work, name="executor")
+        self._supervisors.add(supervisor)
+        supervisor.add_done_callback(self._supervisors.discard)
+
+    def functions_changed(self) -> None:
+        """Run actions in a new executor from now on."""
+        self._generation += 1
+        if self._newest is not None:
+            self._newest.retire()
+        if self._executor.done():
+            self._executor = _future()
+        self.start()
 
     async def aclose(self) -> None:
         """Stop the executor; actions still running fail. Takes at most 2 s or so."""
-        if self._supervisor is not None:
-            self._supervisor.cancel()
-            await asyncio.gather(self._supervisor, return_exceptions=True)
+        for supervisor in self._supervisors:
+            supervisor.cancel()
+        await asyncio.gather(*self._supervisors, return_exceptions=True)
         self._refuse("the deployment is stopping")
         await asyncio.gather(*self._nested, return_exceptions=True)
 
@@ -166,8 +200,8 @@ class Actions:
             executor.send(Run(run_id, path, args, origin.identity))
             return await done
         finally:
-            executor.runs.pop(run_id, None)
             self._origins.pop(run_id, None)
+            executor.ended(run_id)
 
     def _outcome(self, path: str, done: Done) -> ActionOutcome:
         failure = done.failure
@@ -180,17 +214,19 @@ class Actions:
 
     # --- keeping an executor --------------------------------------------------
 
-    async def _supervise(self) -> None:
-        """Have one executor after the other. Ends only by being cancelled."""
+    async def _supervise(self, generation: int) -> None:
+        """Have one executor after the other, until the functions have changed."""
         delay = FIRST_DELAY
-        while True:
+        while generation == self._generation:
             self.starts += 1
             try:
                 process = await ExecutorProcess.start(self._command)
-                was_ready = await self._live(process)
+                was_ready = await self._live(process, generation)
                 ending = process.ending
             except OSError as error:
                 was_ready, ending = False, str(error)
+            if generation != self._generation:
+                return
             how = ending.partition("\n")[0]
             if was_ready:
                 log.warning("The executor ended (%s); starting another", how)
@@ -202,15 +238,20 @@ class Actions:
             await asyncio.sleep(delay)
             delay = min(2 * delay, LONGEST_DELAY)
 
-    async def _live(self, process: ExecutorProcess) -> bool:
+    async def _live(self, process: ExecutorProcess, generation: int) -> bool:
         """Serve one executor from its start to its end; whether it became ready."""
         executor = _Executor(process)
+        if generation == self._generation:
+            self._newest = executor
+        else:  # they changed while it was started
+            executor.retire()
         was_ready = False
         try:
             async for message in process.messages():
                 if isinstance(message, Ready):
                     was_ready = True
-                    self._executor.set_result(executor)
+                    if generation == self._generation:
+                        self._executor.set_result(executor)
                 else:
                     self._serve(executor, message)
                     # Others have their turn between two functions.
@@ -219,7 +260,7 @@ class Actions:
             log.exception("The executor said what it should not; replacing it")
         finally:
             # In this order: who comes now is to wait for the next one.
-            if was_ready:
+            if was_ready and generation == self._generation:
                 self._executor = _future()
             for done in executor.runs.values():
                 if not done.done():

@@ -104,7 +104,9 @@ class Database:
         self._created: list[Table] = []
         self._results_saved = 0
         self._creation_time = 0.0
-        self._history: History  # once the file is open
+        # Once the file is open:
+        self._schema: Schema
+        self._history: History
 
     @classmethod
     def open(
@@ -417,12 +419,30 @@ class Database:
                 )
             table.indexes[name] = Index(index_id, name, tuple(json.loads(fields)))
 
+    def change_schema(self, schema: Schema) -> None:
+        """Bring the database to `schema`, outside of any transaction.
+
+        Raises DatabaseError saying what to do, with nothing changed. Documents of
+        before can no longer be had.
+        """
+        try:
+            self._apply(schema)
+        except BaseException:
+            # In memory, too.
+            self.catalog = Catalog()
+            self._load()
+            self._apply(self._schema)
+            raise
+        finally:
+            self._history.forget()
+
     def _apply(self, schema: Schema) -> None:
         self.begin()
         try:
             apply_schema(self, schema)
             self._prune_results(int(self._now() * 1e9))
             self._sqlite.commit()
+            self._schema = schema
         except BaseException:
             self.rollback()
             raise

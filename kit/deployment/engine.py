@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Literal
 
 from kit.deployment.console import collect_log_lines
@@ -29,6 +30,7 @@ from kit.deployment.execution import (
 from kit.deployment.failures import FunctionFailure, UsageError
 from kit.deployment.functions import Function, FunctionKind, FunctionRegistry
 from kit.deployment.identity import UserIdentity
+from kit.deployment.index_keys import after, starting_with
 from kit.deployment.jobs import (
     cancel_job,
     due_jobs,
@@ -43,6 +45,7 @@ from kit.deployment.jobs import (
 from kit.deployment.pagination import Journal
 from kit.deployment.paths import parse_path
 from kit.deployment.read_sets import ReadSet, WriteSet
+from kit.deployment.tables import BY_CREATION_TIME
 from kit.deployment.transaction import Transaction
 from kit.values import InvalidValue, JsonValue, encode, from_json, to_json
 
@@ -144,6 +147,18 @@ class Engine:
         except ValueError:
             return None
         return None if function is None else function.kind
+
+    def change_functions(self, registry: FunctionRegistry) -> None:
+        """Execute those of `registry` from now on, on a database of its schema.
+
+        Raises DatabaseError, with nothing changed.
+        """
+        self._database.change_schema(registry.schema)
+        self._registry = registry
+        with self._transaction() as transaction:
+            transaction.lift_limits()
+            store_cron_jobs(transaction, registry.crons)
+            transaction.commit()
 
     # --- queries and mutations ------------------------------------------------
 
@@ -253,6 +268,27 @@ class Engine:
             self.on_commit(transaction.committed, transaction.write_set)
             if transaction.due:
                 self.on_schedule(min(transaction.due))
+
+    # --- documents ------------------------------------------------------------
+
+    def list_documents(
+        self, table_name: str, after_key: bytes | None, limit: int, *, at: int
+    ) -> dict[bytes, str] | None:
+        """Documents of a table as of `at`, oldest first, as Convex JSON text.
+
+        By the key that continues behind them; None if there is no such table. Raises
+        NotKept as `run_query` does.
+        """
+        with self._transaction():
+            self._database.rewind(at)
+            table = self._database.catalog.named(table_name)
+            if table is None:
+                return None
+            low, high = starting_with(b"")
+            index = table.indexes[BY_CREATION_TIME]
+            low = low if after_key is None else after(after_key)
+            found = self._database.scan(index.id, (low, high))
+            return {key: row.text for key, row in islice(found, limit)}
 
     # --- actions --------------------------------------------------------------
 

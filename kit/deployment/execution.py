@@ -97,7 +97,7 @@ class Execution:
         except (DatabaseError, FunctionTimedOut, KeyboardInterrupt):
             raise
         except BaseException as error:
-            failure = failure_of(error, self._registry.folder)
+            failure = failure_of(error, *self._registry.folders)
             raise FunctionFailed(failure) from error
         return check_result(function, result, table_of)
 

@@ -1,6 +1,6 @@
 """The process that runs actions, beside the deployment.
 
-`python -m kit.deployment.executor --functions DIR`: loads the functions, then runs
+`python -m kit.deployment.executor --functions DIR ...`: loads the functions, then runs
 actions as the deployment asks for them on stdin, many at once in one event loop. What
 an action loads, burns or crashes stays in here. It answers on what was its stdout
 (`executor_protocol`); stdout itself becomes stderr, so that a `print` in a function
@@ -157,7 +157,7 @@ class Executor:
                     f"(maximum duration: {self._time_limit:g}s)"
                 )
             # Also SystemExit: an action that calls sys.exit() ends itself alone.
-            return failure_of(error, self._registry.folder)
+            return failure_of(error, *self._registry.folders)
 
 
 def _encoded(value: Value) -> Raw | FunctionFailure:
@@ -251,14 +251,14 @@ def _take_over_stdio() -> tuple[int, BinaryIO]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the executor; the exit code, 2 when the functions do not load."""
     parser = argparse.ArgumentParser(prog="python -m kit.deployment.executor")
-    parser.add_argument("--functions", type=Path, required=True)
+    parser.add_argument("--functions", type=Path, action="append", required=True)
     parser.add_argument("--log-level", default="INFO")
     parser.add_argument("--time-limit", type=float, default=ACTION_TIME_LIMIT)
     options = parser.parse_args(argv)
     source, sink = _take_over_stdio()
     log_to_stderr(options.log_level)
     try:
-        registry = FunctionRegistry.load(options.functions)
+        registry = FunctionRegistry.load(*options.functions)
     except FunctionLoadError as error:
         sys.stderr.write(f"{error}\n")
         return 2

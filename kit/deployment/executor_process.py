@@ -61,6 +61,11 @@ class ExecutorProcess:
         assert self._process.stdin is not None
         self._process.stdin.write(encode_line(message))
 
+    def close_input(self) -> None:
+        """Ask it to end."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+
     async def messages(self) -> AsyncIterator[FromExecutor]:
         """What it says, until it falls silent.
 
@@ -74,8 +79,7 @@ class ExecutorProcess:
     async def stop(self) -> None:
         """End it: the end of its stdin asks it to, SIGKILL follows after 2 s."""
         if self._process.returncode is None:
-            assert self._process.stdin is not None
-            self._process.stdin.close()
+            self.close_input()
             try:
                 async with asyncio.timeout(STOP_TIMEOUT):
                     await self._process.wait()

@@ -8,6 +8,7 @@ its name. Only frames of the functions folder are shown, innermost first. A
 from __future__ import annotations
 
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,9 +42,9 @@ class FunctionFailure:
         return f"[Request ID: {request_id}] Server Error\n{self.text}"
 
 
-def failure_of(error: BaseException, folder: Path) -> FunctionFailure:
-    """The failure that `error`, raised by a function below `folder`, stands for."""
-    frames = tuple(_frames(error, folder))
+def failure_of(error: BaseException, *folders: Path) -> FunctionFailure:
+    """The failure that `error`, raised by a function below a folder, stands for."""
+    frames = tuple(_frames(error, folders))
     if isinstance(error, ConvexError):
         return _convex_failure(error, frames)
     return FunctionFailure(_uncaught(_name_of(error), _text_of(error)), None, frames)
@@ -88,11 +89,11 @@ def _text_of(error: BaseException) -> str:
         return f"(its text could not be made: {problem!r})"
 
 
-def _frames(error: BaseException, folder: Path) -> list[str]:
+def _frames(error: BaseException, folders: Sequence[Path]) -> list[str]:
     found = []
     for frame in traceback.extract_tb(error.__traceback__):
         file = Path(frame.filename)
-        if file.is_relative_to(folder):
+        for folder in filter(file.is_relative_to, folders):
             place = f"{folder.name}/{file.relative_to(folder).as_posix()}"
             found.append(f"    at {frame.name} ({place}:{frame.lineno})")
     return found[::-1]

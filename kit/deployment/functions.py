@@ -24,6 +24,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, TypeAlias
@@ -171,23 +172,47 @@ def _check_handler(handler: Handler) -> None:
 
 @dataclass(frozen=True)
 class FunctionRegistry:
-    """The functions of one folder by path, its schema, and its cron jobs by name."""
+    """The functions of folders by path, their schema, and cron jobs by name."""
 
     functions: Mapping[FunctionPath, Function]
     schema: Schema = field(default_factory=Schema)
-    folder: Path = field(default_factory=Path)
+    folders: tuple[Path, ...] = ()
     crons: Mapping[str, CronJob] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, folder: Path) -> FunctionRegistry:
-        """Import the Python files below `folder` and collect their functions.
+    def load(cls, *folders: Path) -> FunctionRegistry:
+        """Import the Python files below `folders` and collect their functions.
 
         Files and folders whose names start with `_` or `.`, and `node_modules`, are
         left out; `schema.py`, if there is one, must define `schema`, and `crons.py`
         `crons`. A folder that is a package is imported under its dotted name, any
-        other through `sys.path` (one such folder at a time in a process). Raises
-        FunctionLoadError naming file and line.
+        other through `sys.path` (one such folder at a time in a process, imported anew
+        each time). Raises FunctionLoadError naming file and line, or what two folders
+        both define.
         """
+        return reduce(cls._with, map(cls._load, folders))
+
+    def _with(self, other: FunctionRegistry) -> FunctionRegistry:
+        both = {path.module for path in self.functions}
+        both &= {path.module for path in other.functions}
+        both |= self.schema.tables.keys() & other.schema.tables.keys()
+        both |= self.crons.keys() & other.crons.keys()
+        if both:
+            raise FunctionLoadError(
+                f"{other.folders[-1]} defines {', '.join(sorted(both))}, and so does "
+                f"{self.folders[0]}. Give it another name."
+            )
+        tables = {**self.schema.tables, **other.schema.tables}
+        validates = self.schema.validates and other.schema.validates
+        return FunctionRegistry(
+            {**self.functions, **other.functions},
+            Schema(tables, validates),
+            self.folders + other.folders,
+            {**self.crons, **other.crons},
+        )
+
+    @classmethod
+    def _load(cls, folder: Path) -> FunctionRegistry:
         folder = folder.resolve()
         _check_no_http(folder)
         modules = import_modules(folder)
@@ -199,7 +224,7 @@ class FunctionRegistry:
             for function in _functions_of(path, module, names)
         }
         crons = _crons_of(modules.get(CRONS_MODULE), functions)
-        return cls(functions, schema, folder, crons)
+        return cls(functions, schema, (folder,), crons)
 
     def get(self, path: str) -> Function | None:
         """The function at `messages:list` or `messages.js:list`; None if there is none.

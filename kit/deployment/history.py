@@ -128,6 +128,18 @@ class History:
             size -= commit.size
         return dropped
 
+    def forget(self) -> None:
+        """Let nothing of before be had any more. There must be no transaction.
+
+        For changes of tables and indexes, which cannot be undone.
+        """
+        (step,) = self._sqlite.row("SELECT max(step) FROM changes")
+        latest = self._latest
+        self._sqlite.execute("DELETE FROM changes")
+        self._oldest = _Commit(latest.timestamp, step or latest.step, 0)
+        self._commits.clear()
+        self._size = 0
+
     def rewind(self, timestamp: int) -> None:
         """Make all documents what they were at `timestamp`, for the transaction.
 

@@ -30,11 +30,11 @@ from aiohttp import web
 from msgspec import UNSET, Raw, UnsetType
 
 from kit.deployment.actions import ActionOutcome
-from kit.deployment.auth import AuthFailed
 from kit.deployment.engine import MutationOutcome, QueryOutcome
 from kit.deployment.formats import FORMATS, formatted
 from kit.deployment.history import NotKept
 from kit.deployment.http_guard import Rejection
+from kit.deployment.http_identity import identify, require_admin
 from kit.deployment.identity import Identity
 from kit.deployment.paths import parse_path
 from kit.deployment.requests import MAX_ARGS_TEXT, new_request_id
@@ -116,11 +116,11 @@ class HttpApi:
         ]
 
     async def query(self, request: web.Request) -> web.Response:
-        identity = self._identify(request)
+        identity = identify(self._runtime, request)
         return self._query(request, _check(await _read(request, Call)), identity)
 
     async def query_by_get(self, request: web.Request) -> web.Response:
-        identity = self._identify(request)
+        identity = identify(self._runtime, request)
         path = request.query.get("path")
         if path is None:
             raise Rejection(400, "BadQueryArgs", "The parameter `path` is missing.")
@@ -141,7 +141,7 @@ class HttpApi:
     async def query_at_timestamp(self, request: web.Request) -> web.Response:
         """What the npm client's `consistentQuery` calls, with the one timestamp that
         it has asked for at first."""
-        identity = self._identify(request)
+        identity = identify(self._runtime, request)
         call = _check(await _read(request, CallAt))
         try:
             timestamp = decode_timestamp(call.ts)
@@ -151,7 +151,7 @@ class HttpApi:
         return _json(_answer(request, call.format, outcome))
 
     async def query_batch(self, request: web.Request) -> web.Response:
-        identity = self._identify(request)
+        identity = identify(self._runtime, request)
         calls = [_check(call) for call in (await _read(request, Batch)).queries]
         timestamp = self._runtime.engine.latest_timestamp
         results = []
@@ -169,34 +169,28 @@ class HttpApi:
             raise Rejection(400, "OutOfRetention", f"{error}.") from None
 
     async def mutation(self, request: web.Request) -> web.Response:
-        identity = self._identify(request)
+        identity = identify(self._runtime, request)
         call = _check(await _read(request, Call))
         outcome = self._runtime.mutation(call.path, call.args, identity)
         return _json(_answer(request, call.format, outcome))
 
     async def action(self, request: web.Request) -> web.Response:
         """The action goes on when the client goes away: nothing here cancels it."""
-        identity = self._identify(request)
+        identity = identify(self._runtime, request)
         call = _check(await _read(request, Call))
         outcome = await self._runtime.action(call.path, call.args, identity)
         return _json(_answer(request, call.format, outcome))
 
     async def function(self, request: web.Request) -> web.Response:
         """Any function, for an admin."""
-        identity = self._identify(request)
-        if not identity.is_admin:
-            raise Rejection(
-                403,
-                "BadDeployKey",
-                "This is for admins of the deployment: send `Authorization: Convex "
-                "<admin key>`.",
-            )
+        identity = identify(self._runtime, request)
+        require_admin(identity)
         call = _check(await _read(request, Call))
         return await self._any(request, call, identity)
 
     async def run(self, request: web.Request) -> web.Response:
         """Any function that the client may call, by the path of the URL."""
-        identity = self._identify(request)
+        identity = identify(self._runtime, request)
         module, _, name = request.match_info["path"].rpartition("/")
         if not module or not name:
             raise Rejection(
@@ -214,13 +208,6 @@ class HttpApi:
     ) -> web.Response:
         outcome = await self._runtime.function(call.path, call.args, identity)
         return _json(_answer(request, call.format, outcome))
-
-    def _identify(self, request: web.Request) -> Identity:
-        """As whom the client acts. Raises Rejection."""
-        try:
-            return self._runtime.auth.of_header(request.headers.get("Authorization"))
-        except AuthFailed as error:
-            raise Rejection(error.status, error.code, str(error)) from None
 
 
 async def _read(request: web.Request, kind: type[Body]) -> Body:

@@ -122,11 +122,18 @@ def _append_to_path(folder: Path) -> None:
 def _import(folder: Path, prefix: str, path: str) -> ModuleType:
     name = prefix + path.replace("/", ".")
     file = folder / f"{path}.py"
+    writes_bytecode = sys.dont_write_bytecode
+    if not prefix:
+        # Bytecode is told from its source by a time in whole seconds: a file changed
+        # twice within one would be loaded as it was.
+        sys.dont_write_bytecode = True
     try:
         module = importlib.import_module(name)
     except (Exception, SystemExit) as error:
         where = _where(error, folder) or file
         raise FunctionLoadError(f"{where}: {type(error).__name__}: {error}") from error
+    finally:
+        sys.dont_write_bytecode = writes_bytecode
     found = getattr(module, "__file__", None)
     if found is None or not os.path.samefile(found, file):
         raise FunctionLoadError(

@@ -22,6 +22,7 @@ from kit.deployment.actions import ActionOutcome, Actions
 from kit.deployment.auth import Authenticator
 from kit.deployment.engine import Engine, MutationOutcome, QueryOutcome
 from kit.deployment.failures import FunctionFailure, failure_of
+from kit.deployment.functions import FunctionRegistry
 from kit.deployment.identity import NOBODY, Identity
 from kit.deployment.read_sets import ReadSet, WriteSet
 from kit.deployment.requests import decode_args, loggable
@@ -44,7 +45,7 @@ SIGN_IN = (
 class Runtime:
     """One deployment; made and used in one event loop.
 
-    `functions` is the folder that the engine's registry was loaded from. Without
+    `functions` are the folders that the engine's registry was loaded from. Without
     `auth`, there are no users and no admin. If `auth` is closed, what a client that
     shows nothing calls fails with the ConvexError `Unauthenticated`, whatever it is.
     """
@@ -52,7 +53,7 @@ class Runtime:
     def __init__(
         self,
         engine: Engine,
-        functions: Path,
+        functions: Sequence[Path],
         *,
         auth: Authenticator | None = None,
         executor_options: Sequence[str] = (),
@@ -60,8 +61,9 @@ class Runtime:
         self.engine = engine
         self.auth = auth or Authenticator()
         sign_in = ConvexError(SIGN_IN, {"code": "Unauthenticated", "message": SIGN_IN})
-        self._closed = failure_of(sign_in, functions)
+        self._closed = failure_of(sign_in, *functions)
         self.subscriptions = Subscriptions(self._run_query)
+        self._functions = functions
         self.actions = Actions(engine, functions, options=executor_options)
         self.scheduler = Scheduler(engine, self.actions)
         self._background: set[asyncio.Task[None]] = set()
@@ -78,6 +80,19 @@ class Runtime:
         await self.scheduler.aclose()
         await self.actions.aclose()
         await asyncio.gather(*self._background, return_exceptions=True)
+
+    def load_functions(self) -> list[str]:
+        """Load the functions again, with their schema and cron jobs; all their paths.
+
+        Who follows a query gets what it comes to now; actions that run, run on. Raises
+        FunctionLoadError or DatabaseError, with everything as it was.
+        """
+        registry = FunctionRegistry.load(*self._functions)
+        self.engine.change_functions(registry)
+        self.actions.functions_changed()
+        self.subscriptions.functions_changed()
+        self.scheduler.wake()
+        return registry.paths()
 
     # What clients ask for: `args` as they send them, `identity` as whom they act.
 

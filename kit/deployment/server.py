@@ -11,6 +11,7 @@ import re
 
 from aiohttp import web
 
+from kit.deployment.admin_api import AdminApi
 from kit.deployment.http_api import MAX_BODY, HttpApi
 from kit.deployment.http_guard import Rejection, allow_origin, guard
 from kit.deployment.http_pages import page_routes
@@ -42,6 +43,7 @@ def make_app(
 
     app = web.Application(middlewares=[guard], client_max_size=MAX_BODY)
     app.add_routes(HttpApi(runtime).routes())
+    app.add_routes(AdminApi(runtime).routes())
     app.add_routes(page_routes())
     app.add_routes(
         [

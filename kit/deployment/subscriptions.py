@@ -142,6 +142,11 @@ class Subscriptions:
                 for query in readers.find(key):
                     _invalidate(query)
 
+    def functions_changed(self) -> None:
+        """Mark all results, and tell who follows them."""
+        for query in self._followed:
+            _invalidate(query)
+
     def _family(
         self, key: QueryKey, path: str, args: JsonValue | FunctionFailure
     ) -> QueryFamily:
