@@ -42,12 +42,21 @@ class BlockingDeployment:
     Belongs to the thread that made it. State changes are seen only while a call waits.
     """
 
-    def __init__(self, url: str, *, timeout: float = 30.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout: float = 30.0,
+        token: str | None = None,
+        admin_key: str | None = None,
+    ) -> None:
         """See `Deployment`.
 
-        Raises ConfigError for a bad URL, or where the running loop cannot be nested.
+        Raises ConfigError as that does, and where the running loop cannot be nested.
         """
-        self._deployment = Deployment(url, timeout=timeout)
+        self._deployment = Deployment(
+            url, timeout=timeout, token=token, admin_key=admin_key
+        )
         self._loop, self._owns_loop = _loop_to_run()
 
     @property
@@ -57,6 +66,14 @@ class BlockingDeployment:
     @property
     def timeout(self) -> float:
         return self._deployment.timeout
+
+    def set_auth(self, token: str | None) -> None:
+        """See `Deployment.set_auth`."""
+        self._deployment.set_auth(token)
+
+    def set_admin_auth(self, admin_key: str) -> None:
+        """See `Deployment.set_admin_auth`."""
+        self._deployment.set_admin_auth(admin_key)
 
     @property
     def state(self) -> State:

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import msgspec
 
+from kit.client.credentials import NOTHING, Credentials
 from kit.errors import (
     ConfigError,
     ConvexFunctionError,
@@ -90,10 +91,14 @@ _rejections = msgspec.json.Decoder(_Rejection)
 
 
 class Calls:
-    """The HTTP side of one deployment. Safe to cancel at any point."""
+    """The HTTP side of one deployment. Safe to cancel at any point.
 
-    def __init__(self, url: str) -> None:
+    `credentials` are what each call shows from now on.
+    """
+
+    def __init__(self, url: str, credentials: Credentials = NOTHING) -> None:
         self.url = url
+        self.credentials = credentials
         self._sessions: weakref.WeakKeyDictionary[
             asyncio.AbstractEventLoop, aiohttp.ClientSession
         ] = weakref.WeakKeyDictionary()
@@ -127,7 +132,10 @@ class Calls:
             async with self._session().post(
                 f"{self.url}/api/{kind}",
                 data=body,
-                headers={"Content-Type": "application/json"},
+                headers={
+                    "Content-Type": "application/json",
+                    **self.credentials.headers,
+                },
                 timeout=limits,
                 allow_redirects=False,
             ) as response:

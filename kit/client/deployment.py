@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from kit.client.calls import Calls, Kind, origin
+from kit.client.credentials import Credentials, credentials_of
 from kit.client.link import Link, State, closed
 from kit.client.subscription import Subscription
 from kit.errors import DeploymentUnreachable
@@ -42,15 +43,45 @@ class Deployment:
     bytes, `convex.ConvexInt64`, list, dict. Belongs to the event loop of its first use.
     """
 
-    def __init__(self, url: str, *, timeout: float = 30.0) -> None:
-        """`timeout`: seconds for a query or a mutation.
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout: float = 30.0,
+        token: str | None = None,
+        admin_key: str | None = None,
+    ) -> None:
+        """`timeout`: seconds for a query or a mutation. `token`: of the user as whom it
+        acts, or else `admin_key`: the deployment's; see `set_auth`, `set_admin_auth`.
 
-        Raises ConfigError for a bad URL.
+        Raises ConfigError for a bad URL, and for a token or a key that cannot be one.
         """
         self.url = origin(url)
         self.timeout = timeout
-        self._calls = Calls(self.url)
-        self._link = Link(self.url, self._calls.probe)
+        credentials = credentials_of(token, admin_key)
+        self._calls = Calls(self.url, credentials)
+        self._link = Link(self.url, self._calls.probe, credentials)
+
+    def set_auth(self, token: str | None) -> None:
+        """Act as the user to whom this token (a JWT) was given; as nobody for None.
+
+        From the next call on; subscriptions become those of that user within moments.
+        A token ends: give a newer one before, and nothing is interrupted. Afterwards,
+        calls raise RequestRejected (401), and so do subscriptions within some seconds,
+        until there is a newer one. Raises ConfigError for what can be no token.
+        """
+        self._show(credentials_of(token, None))
+
+    def set_admin_auth(self, admin_key: str) -> None:
+        """Act as an admin: internal functions are in reach, and no user is signed in.
+
+        Raises ConfigError for what can be no key.
+        """
+        self._show(credentials_of(None, admin_key))
+
+    def _show(self, credentials: Credentials) -> None:
+        self._calls.credentials = credentials
+        self._link.show(credentials)
 
     @property
     def state(self) -> State:

@@ -12,7 +12,8 @@ any ──close──► closed
 
 The prober asks `/version` each second while there are subscriptions. After an outage
 the worker is replaced: the official client's own back-off grows to 15 s, a new client
-connects at once. All slots are subscribed again in the new one.
+connects at once. All slots are subscribed again in the new one. So it is when a token
+has ended, with which the official client goes on trying, and another one is given.
 """
 
 from __future__ import annotations
@@ -20,12 +21,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
+import time
 from collections.abc import Awaitable, Callable
 from typing import Literal
 
 import msgspec
 
 from kit.client.background import cancel, keep_awake, spawn
+from kit.client.credentials import NOTHING, Credentials
 from kit.client.subscription import Failed, Slot, Succeeded
 from kit.client.worker_process import WorkerMessage, WorkerProcess
 from kit.errors import (
@@ -49,6 +53,7 @@ PROBE_TIMEOUT = 2.0
 PROBE_INTERVAL = 1.0
 RETRY_INTERVAL = 0.3
 MUTE_WORKERS = 2  # that many have ended in a row without an outcome: say so
+TOKEN_LEEWAY = 10.0  # so long after its end, a deployment may still take a token
 MUTE_ROUNDS = 8  # that many rounds of the prober, and no outcome: say so
 
 
@@ -59,9 +64,13 @@ class Link:
     Everything here runs in the loop that connects first.
     """
 
-    def __init__(self, url: str, probe: Probe) -> None:
+    def __init__(
+        self, url: str, probe: Probe, credentials: Credentials = NOTHING
+    ) -> None:
         self._url = url
         self._probe = probe
+        self._credentials = credentials
+        self._outdated = False  # the worker has a token that has ended
         self.state: State = "connecting"
         self._closed = False
         self._observers: list[Callable[[State], None]] = []
@@ -152,6 +161,14 @@ class Link:
         self._suspected = True
         self._news.set()
 
+    def show(self, credentials: Credentials) -> None:
+        """Act as somebody else from now on, or with a newer token."""
+        self._outdated |= _seconds_since_end(self._credentials) > 0
+        self._credentials = credentials
+        if self._worker is not None:
+            self._worker.show(credentials)
+        self._news.set()
+
     # --- subscriptions ----------------------------------------------------------
 
     def add(self, path: str, args: JsonValue) -> Slot:
@@ -210,6 +227,8 @@ class Link:
             else:
                 await asyncio.sleep(RETRY_INTERVAL)
             return
+        if self._outdated:
+            await self._stop_worker()
         await self._start_worker_if_needed()
         await self._wait_for_news()
         now = asyncio.get_running_loop().time()
@@ -217,6 +236,7 @@ class Link:
             return
         self._next_probe = now + PROBE_INTERVAL
         self._count_mute_round()
+        self._tell_if_token_ended()
         looking = self._slots or self._suspected
         self._suspected = False
         if looking and not await self._answers() and not await self._answers():
@@ -245,6 +265,8 @@ class Link:
             self._url, on_message=self._take, on_end=self._worker_ended
         )
         self._mute_rounds = 0
+        self._outdated = False
+        self._worker.show(self._credentials)
         for slot in self._slots.values():
             self._worker.subscribe(slot.id, slot.path, slot.args)
 
@@ -279,8 +301,22 @@ class Link:
             "it answers HTTP, but no subscription gets a value over its WebSocket at "
             f"/api/sync; the subscription worker logged: {worker.tail}"
         )
+        if self._credentials.kind != "nobody":
+            reason += f". Does it accept the {self._credentials.kind}? A call tells"
         for slot in self._slots.values():
             slot.put(Failed(DeploymentUnreachable(self._url, reason)))
+
+    def _tell_if_token_ended(self) -> None:
+        """The official client is silent about it, and tries again for ever."""
+        if _seconds_since_end(self._credentials) > TOKEN_LEEWAY:
+            text = "The token has ended. Give a new one with set_auth()."
+            for slot in self._slots.values():
+                slot.put(Failed(RequestRejected(401, "TokenExpired", text)))
+
+
+def _seconds_since_end(credentials: Credentials) -> float:
+    ends = credentials.ends
+    return -math.inf if ends is None else time.time() - ends
 
 
 def _error_of(path: str, message: WorkerMessage) -> DeploymentError:

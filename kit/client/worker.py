@@ -7,6 +7,7 @@ would freeze every cell and widget. So it lives here, in a process of its own, w
 ```text
 stdin   {"id": 1, "path": "messages:byTask", "args": {…}}    subscribe
         {"id": 1}                                             unsubscribe
+        {"show": "user", "secret": "…"}            act as a user, "admin" or "nobody"
 stdout  {"id": 1, "value": …}                                 a new value
         {"id": 1, "error": "…", "data": …}                    the query failed
         {"id": 1, "refused": "…"}                             not a function path
@@ -57,7 +58,10 @@ class Worker:
         self._something_to_send = asyncio.Event()
 
     def obey(self, command: dict[str, Any]) -> None:
-        """Subscribe, or unsubscribe."""
+        """Subscribe, unsubscribe, or become somebody else."""
+        if "show" in command:
+            self._show(command["show"], command["secret"])
+            return
         subscription_id: int = command["id"]
         if "path" in command:
             reading = self._read(subscription_id, command["path"], command["args"])
@@ -67,6 +71,14 @@ class Worker:
         if reader is not None:
             reader.cancel()  # the client then drops the subscription
         self._unsent.pop(subscription_id, None)
+
+    def _show(self, kind: str, secret: str) -> None:
+        if kind == "user":
+            self._client.set_auth(secret)
+        elif kind == "admin":
+            self._client.set_admin_auth(secret)
+        else:
+            self._client.clear_auth()
 
     async def _read(self, subscription_id: int, path: str, args: Any) -> None:
         try:

@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from kit.client.background import cancel, spawn
+from kit.client.credentials import Credentials
 from kit.values import JsonValue
 
 __all__ = ["WorkerMessage", "WorkerProcess"]
@@ -92,6 +93,10 @@ class WorkerProcess:
     def tail(self) -> str:
         """The last lines that it logged."""
         return "\n".join(self._tail) or "(it logged nothing)"
+
+    def show(self, credentials: Credentials) -> None:
+        """Act as somebody else; not on the command line, which others can read."""
+        self._send({"show": credentials.kind, "secret": credentials.secret})
 
     def subscribe(self, subscription_id: int, path: str, args: JsonValue) -> None:
         self._send({"id": subscription_id, "path": path, "args": args})
