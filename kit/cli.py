@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,6 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _drill(options)
         if options.command == "deploy":
             return _deploy(options)
+        if options.command == "copy-back":
+            return _copy_back(options)
         return _tour(options)
     except KitError as error:
         print(f"kit: {error}", file=sys.stderr)
@@ -105,6 +108,25 @@ def _parser() -> argparse.ArgumentParser:
         "--out", type=Path, metavar="DIR", help="for results.json and timeline.svg"
     )
 
+    copy_back = commands.add_parser(
+        "copy-back", help="copy what was written on Convex back into the SQL history"
+    )
+    copy_back.add_argument(
+        "--deployment-url", metavar="URL", required=True, help="the Convex deployment"
+    )
+    copy_back.add_argument(
+        "--history-url",
+        metavar="URL",
+        required=True,
+        help="sqlite+aiosqlite:///FILE or postgresql+psycopg://...; must exist",
+    )
+    copy_back.add_argument(
+        "--task", metavar="ID", action="append", help="only this one; may be repeated"
+    )
+    copy_back.add_argument(
+        "--dry-run", action="store_true", help="write nothing: count and compare"
+    )
+
     commands.add_parser("deployment", help="run the embedded deployment by itself")
     commands.add_parser("provider", help="run the scripted provider by itself")
     return parser
@@ -139,6 +161,21 @@ def _drill(options: argparse.Namespace) -> int:
     from kit.drill.command import drill
 
     return drill(runs=options.runs, seed=options.seed, out=options.out)
+
+
+def _copy_back(options: argparse.Namespace) -> int:
+    from kit.app.copy_back import copy_between
+
+    report = asyncio.run(
+        copy_between(
+            options.deployment_url,
+            options.history_url,
+            task_ids=options.task,
+            dry_run=options.dry_run,
+        )
+    )
+    print(report)
+    return 0 if report.complete else 1
 
 
 def _lab(options: argparse.Namespace, jupyter_arguments: Sequence[str]) -> int:

@@ -263,6 +263,11 @@ class Stack:
         """Where the scripted provider answers; None with real providers."""
         return self._environment.get(SCRIPTED_URL)
 
+    @property
+    def history_url(self) -> str:
+        """The application's SQL history: a SQLite file in the stack's folder."""
+        return f"sqlite+aiosqlite:///{self.folder / 'history.db'}"
+
     def set_flags(
         self, *, realtime: bool, option: int = 1, url: str | None = None
     ) -> str:
@@ -378,7 +383,7 @@ class Stack:
             "--env-file",
             str(self.env_file),
             "--history-url",
-            f"sqlite+aiosqlite:///{self.folder / 'history.db'}",
+            self.history_url,
             "--workspace",
             str(self.folder / "workspace"),
         )

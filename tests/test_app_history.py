@@ -202,3 +202,13 @@ async def test_a_database_that_fails_later_says_so(tmp_path: Path) -> None:
     with pytest.raises(DatabaseError, match="failed: file is not a database"):
         await history.messages(task_id)
     await history.close()
+
+
+@pytest.mark.postgres
+async def test_a_password_may_stay_off_the_command_line(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    history = await History.open(postgres_url.replace(f":{PASSWORD}", ""))
+    assert await history.task("nobody's") is None
+    await history.close()
