@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kit.app.comparison import compare
-from kit.app.convex_chat import ConvexCalls
+from kit.app.convex_replies import ConvexCalls
 from kit.app.convex_rows import has_ended, moment_of, stored_message
 from kit.app.copy_report import CopyReport, TaskCopy, Unfinished
 from kit.app.history import History, Message, Task, TaskStatus
