@@ -20,7 +20,7 @@ from kit.client import Deployment
 from kit.errors import FunctionError, StackError
 from kit.stack import API_KEYS, SCRIPTED_URL, ServerProcess
 
-__all__ = ["LEASE_MS", "SENTINEL", "Lane"]
+__all__ = ["LEASE_MS", "SENTINEL", "Lane", "executor_of"]
 
 LEASE_MS = 3000.0
 """After what silence a producer counts as dead: short, so that a run need not wait."""
@@ -140,7 +140,7 @@ class Lane:
         try:
             async with asyncio.timeout(EXECUTOR_LIMIT):
                 while True:
-                    pid = await _executor_of(self.deployment.pid)
+                    pid = await executor_of(self.deployment.pid)
                     if pid is not None and pid != other_than:
                         return pid
                     await asyncio.sleep(0.05)
@@ -170,7 +170,7 @@ def _environment() -> dict[str, str]:
     return environment
 
 
-async def _executor_of(deployment_pid: int | None) -> int | None:
+async def executor_of(deployment_pid: int | None) -> int | None:
     """The deployment's child that runs actions, by what it is called."""
     ps = await asyncio.create_subprocess_exec(
         *("ps", "-A", "-ww", "-o", "pid=,ppid=,args="),
