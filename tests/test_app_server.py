@@ -17,7 +17,10 @@ from typing import Any
 import aiohttp
 import pytest
 import socketio
+from deployment_fixture import deployment_process
+from tokens import auth_config, token
 
+from kit.app.flags import set_flags
 from kit.app.server import main
 from kit.client import Deployment
 from kit.stack import ServerProcess, Stack
@@ -108,6 +111,41 @@ async def server(tmp_path: Path) -> AsyncIterator[ServerProcess]:
 async def http() -> AsyncIterator[aiohttp.ClientSession]:
     async with aiohttp.ClientSession() as session:
         yield session
+
+
+@pytest.mark.parametrize("signed_in", [True, False])
+async def test_on_a_deployment_that_asks_it_acts_as_the_user_of_its_token(
+    tmp_path: Path, http: aiohttp.ClientSession, signed_in: bool
+) -> None:
+    with deployment_process(
+        data=tmp_path / "data",
+        functions=None,
+        options=["--auth", str(auth_config(tmp_path))],
+    ) as deployment:
+        set_flags(tmp_path / ".env.local", realtime=True, convex_url=deployment.url)
+        ann = token("ann")
+        env = {**os.environ, **({"KIT_CONVEX_TOKEN": ann} if signed_in else {})}
+        log = tmp_path / "app.log"
+        args = ["kit.app.server", *settings(tmp_path), "--log-level", "DEBUG"]
+        process = ServerProcess("application", args, log=log, env=env)
+        await process.start()
+        try:
+            new = {"title": "Mine"}
+            async with http.post(f"{process.url}/api/tasks", json=new) as response:
+                status, answer = response.status, await response.json()
+            async with http.get(f"{process.url}/about") as response:
+                assert ann not in await response.text()
+        finally:
+            await process.stop()
+        assert ann not in log.read_text()
+        if not signed_in:
+            assert status == 503
+            assert "You are not signed in" in answer["error"]
+            return
+        assert status == 201
+        async with Deployment(deployment.url, token=ann) as client:
+            (task,) = await client.query("tasks:list")
+            assert task["_id"] == answer["taskId"]
 
 
 async def test_health_tasks_and_messages_over_http(

@@ -8,7 +8,12 @@ from typing import Any
 import pytest
 from tokens import token
 
-from kit.client.credentials import NOTHING, Credentials, credentials_of
+from kit.client.credentials import (
+    NOTHING,
+    Credentials,
+    credentials_of,
+    secrets_in,
+)
 from kit.errors import ConfigError
 
 
@@ -45,6 +50,12 @@ def test_what_cannot_be_sent_is_refused_without_showing_it(
 def test_both_at_once_are_refused() -> None:
     with pytest.raises(ConfigError, match="Give one of them"):
         credentials_of("a", "b")
+
+
+def test_a_program_takes_its_own_from_the_environment() -> None:
+    assert secrets_in({}) == {"token": None, "admin_key": None}
+    env = {"KIT_CONVEX_TOKEN": "t", "KIT_CONVEX_ADMIN_KEY": "k", "KIT_ADMIN_KEY": "x"}
+    assert secrets_in(env) == {"token": "t", "admin_key": "k"}
 
 
 def test_a_token_says_when_it_ends() -> None:

@@ -12,6 +12,9 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from deployment_fixture import deployment_process
+from llm_helpers import scripted
+from tokens import auth_config, token
 
 from kit.client import Deployment
 from kit.deploy.smoke import STEPS, SmokeTest, Step
@@ -271,6 +274,26 @@ async def test_a_model_that_does_not_exist(stack: Stack) -> None:
     assert results[STREAM].held is False
     assert results[STREAM].advice == "Choose another model with --model."
     assert results[REMOVE].held
+
+
+async def test_on_a_deployment_that_asks_it_signs_in(tmp_path: Path) -> None:
+    async with scripted() as provider:
+        with deployment_process(
+            data=tmp_path / "data",
+            functions=None,
+            options=["--auth", str(auth_config(tmp_path))],
+            env={"KIT_SCRIPTED_URL": provider},
+        ) as asking:
+            results = await smoke(asking.url, env={"KIT_CONVEX_TOKEN": token("ann")})
+            assert held(results) == dict.fromkeys(STEPS, True)
+
+            create = (await smoke(asking.url, env={}))[CREATE]
+            assert "You are not signed in" in create.seen
+            assert "KIT_CONVEX_TOKEN" in create.advice
+            over = token("ann", lifetime=-60)
+            create = (await smoke(asking.url, env={"KIT_CONVEX_TOKEN": over}))[CREATE]
+            assert "KIT_CONVEX_TOKEN" in create.advice
+            assert over not in create.seen + create.advice
 
 
 async def test_a_reply_that_does_not_come_is_stopped_and_removed(stack: Stack) -> None:

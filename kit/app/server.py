@@ -3,7 +3,8 @@
 `python -m kit.app.server` reads the settings, puts the application together and
 serves it, to this machine only: a request with a foreign Host or Origin, such as one
 from a web page elsewhere, is refused. Which form of the application runs is read from
-`.env.local` once, when it starts.
+`.env.local` once, when it starts. On a deployment that asks who calls, it acts as the
+user of KIT_CONVEX_TOKEN, or with KIT_CONVEX_ADMIN_KEY, both from its environment.
 
 `GET /health` gives `{status, mode}`, `GET /about` what is in `about`; `POST /api/tasks
 {title}` gives `{taskId}`; `GET /api/tasks/{id}` gives the task, `GET
@@ -38,6 +39,7 @@ from kit.app.runs import Runs
 from kit.app.tasks import Tasks
 from kit.app.workspace import Workspace
 from kit.client import Deployment
+from kit.client.credentials import secrets_in
 from kit.convex._tools import TOOLS
 from kit.deltas import valid_text
 from kit.errors import ConfigError, DatabaseError, DeploymentError
@@ -121,7 +123,7 @@ async def _run(options: argparse.Namespace, env: Mapping[str, str]) -> None:
         convex, convex_url = None, None
         if flags.use_convex_realtime:
             assert flags.convex_url is not None
-            deployment = Deployment(flags.convex_url)
+            deployment = Deployment(flags.convex_url, **secrets_in(env))
             stack.push_async_callback(deployment.close)
             convex = ConvexChat(deployment, own_api_keys(env))
             convex_url = deployment.url

@@ -2,19 +2,33 @@
 
 Whether a deployment accepts it is for the deployment to say. Mirrors what Convex takes
 in an `Authorization` header. A secret shows in no repr and no error.
+
+Programs that a person starts take theirs from the environment, where no other user of
+the machine can read it: KIT_CONVEX_TOKEN, or KIT_CONVEX_ADMIN_KEY.
 """
 
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypedDict
 
 import msgspec
 
 from kit.errors import ConfigError
 
-__all__ = ["NOTHING", "Credentials", "credentials_of"]
+__all__ = [
+    "ADMIN_KEY_VARIABLE",
+    "NOTHING",
+    "TOKEN_VARIABLE",
+    "Credentials",
+    "credentials_of",
+    "secrets_in",
+]
+
+TOKEN_VARIABLE = "KIT_CONVEX_TOKEN"
+ADMIN_KEY_VARIABLE = "KIT_CONVEX_ADMIN_KEY"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +61,21 @@ class Credentials:
             return msgspec.json.decode(claims, type=_Claims).exp
         except (ValueError, RecursionError):  # no JWT
             return None
+
+
+class Secrets(TypedDict):
+    """Arguments of `Deployment`."""
+
+    token: str | None
+    admin_key: str | None
+
+
+def secrets_in(env: Mapping[str, str]) -> Secrets:
+    """What a program that was started with this environment is to show."""
+    return {
+        "token": env.get(TOKEN_VARIABLE),
+        "admin_key": env.get(ADMIN_KEY_VARIABLE),
+    }
 
 
 class _Claims(msgspec.Struct):

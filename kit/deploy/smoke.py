@@ -2,16 +2,17 @@
 
 Creates a task, has one short reply streamed into it, reads it back, and removes the
 task. Works on any deployment by its URL, real or embedded, through what clients use:
-the official client's subscriptions and HTTP calls. Sends no key: the deployment takes
-the model's from its own environment.
+the official client's subscriptions and HTTP calls. Sends no model's key: the deployment
+takes that from its own environment.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,18 @@ from kit.app.hooks import (
     use_message_streaming,
 )
 from kit.client import Deployment
+from kit.client.credentials import (
+    ADMIN_KEY_VARIABLE,
+    TOKEN_VARIABLE,
+    secrets_in,
+)
 from kit.errors import (
     ConvexFunctionError,
     DeploymentError,
     DeploymentUnreachable,
     FunctionError,
     KitError,
+    RequestRejected,
 )
 from kit.parts import Chunk, PartsFold
 
@@ -79,7 +86,8 @@ class _NotHeld(Exception):
 class SmokeTest:
     """`run` takes the steps; `project` is where the CLI knows the deployment, if known.
 
-    What fails is in the steps. Raises ConfigError for what can be no URL.
+    What fails is in the steps. Signs in with what `env` holds (`credentials`). Raises
+    ConfigError for what can be no URL, no token or no key.
     """
 
     def __init__(
@@ -89,8 +97,9 @@ class SmokeTest:
         model: str = MODEL,
         project: Path | None = None,
         reply_timeout: float = REPLY_TIMEOUT,
+        env: Mapping[str, str] = os.environ,
     ) -> None:
-        self._deployment = Deployment(url)
+        self._deployment = Deployment(url, **secrets_in(env))
         self.url = self._deployment.url
         self._model = model
         self._project = project
@@ -266,6 +275,13 @@ class SmokeTest:
                 )
             case FunctionError() if "Could not find public function" in error.message:
                 return "The kit's functions are not on this deployment: run kit deploy."
+            case ConvexFunctionError() if _code(error) == "Unauthenticated":
+                return f"Here, the test signs in with the token in {TOKEN_VARIABLE}."
+            case RequestRejected(status=401):
+                return (
+                    f"It does not take what {TOKEN_VARIABLE}, or {ADMIN_KEY_VARIABLE}, "
+                    "holds. A token may have ended."
+                )
             case ConvexFunctionError():
                 return ""  # says what to do itself
             case FunctionError() if "ArgumentValidationError" in error.message:
