@@ -14,6 +14,7 @@ from convex import ConvexError
 from convex_functions import Failed, Functions
 from databases import history, postgres_url, url
 from deployment_fixture import DeploymentProcess, deployment_process
+from tokens import auth_config, token
 
 from kit.app.convex_rows import stored_message
 from kit.app.copy_back import copy_back, copy_between
@@ -21,6 +22,7 @@ from kit.app.copy_report import TaskCopy
 from kit.app.history import History, Message
 from kit.app.locked_task import LockedTask
 from kit.cli import main
+from kit.client import Deployment
 from kit.errors import (
     ConfigError,
     ConvexFunctionError,
@@ -652,6 +654,24 @@ def test_the_command_copies_and_its_status_says_whether_all_is_the_same(
     status, _, err = command()
     assert status == 2
     assert f"No Convex deployment answers at {deployment.url}" in err
+
+
+async def test_what_is_copied_is_what_the_user_of_the_token_has(tmp_path: Path) -> None:
+    with deployment_process(
+        data=tmp_path / "data",
+        functions=None,
+        options=["--auth", str(auth_config(tmp_path))],
+    ) as deployment:
+        for name in ("ann", "bob"):
+            async with Deployment(deployment.url, token=token(name)) as user:
+                await user.mutation("tasks:create", {"title": f"{name}'s"})
+        history_url = f"sqlite:///{tmp_path / 'history.db'}"
+        await open_and_close(history_url)
+        env = {"KIT_CONVEX_TOKEN": token("ann")}
+        report = await copy_between(deployment.url, history_url, env=env)
+        assert [task.title for task in report.tasks] == ["ann's"]
+        with pytest.raises(ConvexFunctionError, match="You are not signed in"):
+            await copy_between(deployment.url, history_url, env={})
 
 
 async def open_and_close(url: str) -> None:

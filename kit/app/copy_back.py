@@ -11,6 +11,7 @@ Copying may be repeated and broken off: what is there already is not copied agai
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ from kit.app.copy_report import CopyReport, TaskCopy, Unfinished
 from kit.app.history import History, Message, Task, TaskStatus
 from kit.app.turns import in_common, merge_turns
 from kit.client import Deployment
+from kit.client.credentials import secrets_in
 from kit.errors import (
     ConfigError,
     ConvexFunctionError,
@@ -42,14 +44,17 @@ async def copy_between(
     *,
     task_ids: Iterable[str] | None = None,
     dry_run: bool = False,
+    env: Mapping[str, str] = os.environ,
 ) -> CopyReport:
     """`copy_back` between two URLs. The SQL history must exist; it is not created.
 
-    Raises ConfigError for a URL that cannot be used, and what `copy_back` raises.
+    On the deployment it acts as the user of the token in `env`, if there is one (see
+    `kit.client.credentials`). Raises ConfigError for a URL that cannot be used, and
+    what `copy_back` raises.
     """
     history = await History.open(history_url, create=False)
     try:
-        async with Deployment(deployment_url) as deployment:
+        async with Deployment(deployment_url, **secrets_in(env)) as deployment:
             return await copy_back(
                 deployment, history, task_ids=task_ids, dry_run=dry_run
             )
