@@ -314,7 +314,11 @@ async def test_an_unknown_tool_is_refused_before_anything_begins(stage: Stage) -
         {"tools": "calculator"},
         {"apiKeys": {"anthropic": SENTINEL, "nvidia": SENTINEL}},
         {"apiKeys": {"anthropic": {"key": SENTINEL}}},
+        {"apiKeys": {SENTINEL: "anthropic"}},
         {"apiKeys": SENTINEL},
+        {"apiKey": SENTINEL},
+        {"apikeys": {"anthropic": SENTINEL}},
+        {"model": {"anthropic": SENTINEL}},
     ],
 )
 async def test_wrong_arguments_are_named_without_showing_a_key(

@@ -1,8 +1,9 @@
 """The arguments of a call that asks for a reply, checked without showing a key.
 
-Convex's argument errors print the whole object that was sent, and callers log errors:
-a call with a key and a misspelt argument would put the key into a log. So these
-arguments are checked here, the keys first and apart, and only the rest is ever shown.
+Convex's argument errors print what was sent, and callers log errors: a call with a key
+and a misspelt argument, as `apiKey`, would put the key into a log. So these arguments
+are checked here, the keys first and apart, and errors name what is wrong and show none
+of it.
 """
 
 from __future__ import annotations
@@ -53,9 +54,15 @@ def checked_request(
     try:
         _request.check(request)
     except ValidationFailed as problem:
-        raise refusal("BadArguments", f"ArgumentValidationError: {problem}") from None
+        raise refusal("BadArguments", _without_values(str(problem))) from None
     tools_named(request.get("tools", []))
     return request, keys
+
+
+def _without_values(problem: str) -> str:
+    lines = f"ArgumentValidationError: {problem}".split("\n")
+    shown = [line for line in lines if not line.startswith(("Object: ", "Value: "))]
+    return "\n".join(line for line in shown if line)
 
 
 def _checked_keys(api_keys: Any) -> dict[str, str]:
@@ -63,15 +70,15 @@ def _checked_keys(api_keys: Any) -> dict[str, str]:
         raise refusal(
             "BadArguments", "`apiKeys` must be an object of keys by provider."
         )
-    unknown = sorted(set(api_keys) - set(PROVIDERS))
-    if unknown:
+    if not set(api_keys) <= set(PROVIDERS):
+        # Which one is not said: it may be a key, with its provider in its place.
         raise refusal(
             "BadArguments",
-            f"`apiKeys` has no provider {', '.join(map(repr, unknown))}. "
+            "`apiKeys` names a provider that there is not. "
             f"Providers: {', '.join(PROVIDERS)}.",
         )
     given = {name: key for name, key in api_keys.items() if key is not None}
     for provider, key in given.items():
         if not isinstance(key, str):
             raise refusal("BadArguments", f"`apiKeys.{provider}` must be a string.")
-    return given
+    return {name: key.strip() for name, key in given.items()}

@@ -269,7 +269,13 @@ test("wrong arguments begin nothing, and show no key", async () => {
   const wrong: [Record<string, unknown>, string][] = [
     [{ model: "m", promt: "Hi" }, "extra field `promt`"],
     [{ apiKeys }, "missing the required field `model`"],
-    [{ model: "m", apiKeys: { openia: SENTINEL } }, "no provider 'openia'"],
+    [
+      { model: "m", apiKeys: { openia: SENTINEL } },
+      "names a provider that there is not",
+    ],
+    [{ model: "m", apiKeys: { [SENTINEL]: "openai" } }, "a provider that there is not"],
+    [{ model: "m", apiKey: SENTINEL }, "extra field `apiKey`"],
+    [{ model: { openai: SENTINEL } }, "Path: .model"],
     [{ model: "m", apiKeys: { openai: 5 } }, "`apiKeys.openai` must be a string"],
     [{ model: "m", apiKeys: [SENTINEL] }, "must be an object of keys by provider"],
     [{ model: "m", apiKeys, prompt: " " }, "The prompt is blank"],

@@ -1,14 +1,13 @@
 /**
  * The arguments of a call that asks for a reply, checked without showing a key.
  *
- * Convex's argument errors print the whole object that was sent, and callers log
- * errors: a call with a key and a misspelt argument would put the key into a log. So
- * these arguments are checked here, the keys first and apart, and only the rest is ever
- * shown.
+ * Convex's argument errors print what was sent, and callers log errors: a call with a
+ * key and a misspelt argument, as `apiKey`, would put the key into a log. So these
+ * arguments are checked here, the keys first and apart, and errors name what is wrong and
+ * show none of it.
  */
 import { type Infer, v, type Value } from "convex/values";
 import { refusal } from "./errors";
-import { quoted } from "./format";
 import { toolsNamed } from "./tools";
 import { mismatch } from "./validation";
 
@@ -75,13 +74,12 @@ function checkedKeys(apiKeys: Value): ApiKeys {
   ) {
     throw refusal("BadArguments", "`apiKeys` must be an object of keys by provider.");
   }
-  const unknown = Object.keys(apiKeys)
-    .filter((name) => !PROVIDERS.some((provider) => provider === name))
-    .sort();
-  if (unknown.length > 0) {
+  const isKnown = (name: string) => PROVIDERS.some((provider) => provider === name);
+  if (!Object.keys(apiKeys).every(isKnown)) {
+    // Which one is not said: it may be a key, with its provider in its place.
     throw refusal(
       "BadArguments",
-      `\`apiKeys\` has no provider ${unknown.map(quoted).join(", ")}. ` +
+      "`apiKeys` names a provider that there is not. " +
         `Providers: ${PROVIDERS.join(", ")}.`,
     );
   }
@@ -91,7 +89,7 @@ function checkedKeys(apiKeys: Value): ApiKeys {
     if (typeof key !== "string") {
       throw refusal("BadArguments", `\`apiKeys.${provider}\` must be a string.`);
     }
-    given[provider] = key;
+    given[provider] = key.trim();
   }
   return given;
 }

@@ -1,11 +1,11 @@
 /**
- * Why a value does not match a validator, in the words of Convex's argument errors.
+ * Why a value does not match a validator, in the words of Convex's argument errors, but
+ * without the value: it may hold a key.
  *
  * For arguments that have to be checked by hand; all others are checked by Convex.
  * Knows the validators that such arguments use: objects, arrays, strings, ids.
  */
 import type { GenericValidator, Value } from "convex/values";
-import { Float } from "./format";
 
 /**
  * The mismatch as text, or null. Any string passes as an id: whether it is one of the
@@ -19,9 +19,9 @@ export function mismatch(
   switch (validator.kind) {
     case "string":
     case "id":
-      return typeof value === "string" ? null : wrong(validator, value, path);
+      return typeof value === "string" ? null : wrong(validator, path);
     case "array":
-      if (!Array.isArray(value)) return wrong(validator, value, path);
+      if (!Array.isArray(value)) return wrong(validator, path);
       for (const [index, item] of value.entries()) {
         const problem = mismatch(validator.element, item, `${path}[${index}]`);
         if (problem !== null) return problem;
@@ -30,7 +30,7 @@ export function mismatch(
     case "object":
       return isRecord(value)
         ? problemInObject(validator, value, path)
-        : wrong(validator, value, path);
+        : wrong(validator, path);
     default:
       throw new TypeError(`v.${validator.kind}() cannot be checked by hand`);
   }
@@ -44,8 +44,7 @@ function problemInObject(
   path: string,
 ): string | null {
   const fields = validator.fields as Record<string, GenericValidator>;
-  const where = path === "" ? "" : `Path: ${path}`;
-  const shown = `\n${where}\nObject: ${debug(value)}\nValidator: ${text(validator)}`;
+  const shown = `${place(path)}\nValidator: ${text(validator)}`;
   for (const name of Object.keys(fields).sort()) {
     const field = fields[name]!;
     if (value[name] !== undefined) {
@@ -66,16 +65,13 @@ function problemInObject(
   return `Object contains extra field \`${extra}\` that is not in the validator.${shown}`;
 }
 
-function wrong(
-  validator: GenericValidator,
-  value: Value | undefined,
-  path: string,
-): string {
-  const where = path === "" ? "" : `Path: ${path}`;
-  return (
-    `Value does not match validator.\n${where}\n` +
-    `Value: ${debug(value ?? null)}\nValidator: ${text(validator)}`
-  );
+function wrong(validator: GenericValidator, path: string): string {
+  const what = "Value does not match validator.";
+  return `${what}${place(path)}\nValidator: ${text(validator)}`;
+}
+
+function place(path: string): string {
+  return path === "" ? "" : `\nPath: ${path}`;
 }
 
 function isRecord(
@@ -111,51 +107,4 @@ function text(validator: GenericValidator): string {
     default:
       return `v.${validator.kind}()`;
   }
-}
-
-/** A value as Convex's argument errors show it. */
-function debug(value: Value | undefined): string {
-  if (typeof value === "string") return rustQuoted(value);
-  if (typeof value === "bigint") return value.toString();
-  if (typeof value === "number") return debugNumber(value);
-  if (value instanceof ArrayBuffer) {
-    return `b"${btoa(String.fromCharCode(...new Uint8Array(value)))}"`;
-  }
-  if (Array.isArray(value)) return `[${value.map(debug).join(", ")}]`;
-  if (isRecord(value)) {
-    const fields = Object.keys(value)
-      .filter((name) => value[name] !== undefined)
-      .sort()
-      .map((name) => `${name}: ${debug(value[name])}`);
-    return `{${fields.join(", ")}}`;
-  }
-  return String(value);
-}
-
-function debugNumber(value: number): string {
-  if (Number.isNaN(value)) return "NaN";
-  if (!Number.isFinite(value)) return value > 0 ? "inf" : "-inf";
-  // Rust writes exponents without plus sign and leading zeros.
-  return new Float(value)
-    .toString()
-    .replace(/e([+-])0?/, (_, sign) => (sign === "-" ? "e-" : "e"));
-}
-
-const RUST_ESCAPES: Record<string, string> = {
-  '"': '\\"',
-  "\\": "\\\\",
-  "\n": "\\n",
-  "\r": "\\r",
-  "\t": "\\t",
-  "\0": "\\0",
-};
-
-function rustQuoted(value: string): string {
-  const escaped = Array.from(value, (character) => {
-    const known = RUST_ESCAPES[character];
-    if (known !== undefined) return known;
-    if (character === " " || !/[\p{C}\p{Z}]/u.test(character)) return character;
-    return `\\u{${character.codePointAt(0)!.toString(16)}}`;
-  });
-  return `"${escaped.join("")}"`;
 }
