@@ -26,12 +26,14 @@ from __future__ import annotations
 from typing import Any, Literal, get_args
 
 __all__ = [
+    "ERROR_KINDS",
     "CheckFailed",
     "ConfigError",
     "ConvexFunctionError",
     "DatabaseError",
     "DeploymentError",
     "DeploymentUnreachable",
+    "ErrorKind",
     "FunctionError",
     "FunctionLoadError",
     "KitError",
@@ -41,6 +43,7 @@ __all__ = [
     "ProtocolError",
     "RequestRejected",
     "StackError",
+    "ToolErrorKind",
 ]
 
 
@@ -126,6 +129,12 @@ class ConvexFunctionError(FunctionError):
         self.data = data
 
 
+# --- what a reply may fail with ---------------------------------------------------
+
+# The one list of error kinds: a program goes by them, a person by the text beside. A
+# message, an error part and a tool's failed result hold one each. `schema.ts` has the
+# same list, and a test holds the two together.
+
 LLMErrorKind = Literal[
     "auth",  # 401, or no key at all
     "billing",  # 402
@@ -139,9 +148,25 @@ LLMErrorKind = Literal[
     "timeout",  # nothing arrived for too long
     "connection",  # refused, reset, cut
     "protocol",  # what arrived is not the provider's format
-    "interrupted",  # the stream ended without its terminal event
+    "interrupted",  # the stream, or its producer, ended without the last event
 ]
-LLM_ERROR_KINDS: tuple[str, ...] = get_args(LLMErrorKind)
+ToolErrorKind = Literal[
+    "tool-input",  # the arguments are no JSON object, or too long
+    "tool-unknown",  # there is no such tool
+    "tool-failed",  # it raised, or what it returned is not JSON
+    "tool-timeout",  # it did not answer in time
+    "tool-not-run",  # the reply ended before its result: stopped, failed or cut off
+]
+ErrorKind = Literal[
+    LLMErrorKind,
+    ToolErrorKind,
+    "step-limit",  # the model still asked for tools in the last step it was given
+    "reply-too-long",  # the reply is longer than one message may be
+    "config",  # a setting in the deployment's environment cannot be used
+    "application",  # the application said so over Socket.IO, in words only
+    "internal",  # none of these, so a defect: the log says more
+]
+ERROR_KINDS: tuple[ErrorKind, ...] = get_args(ErrorKind)
 
 
 class LLMError(KitError):

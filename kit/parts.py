@@ -27,6 +27,8 @@ from typing import (
     get_args,
 )
 
+from kit.errors import ErrorKind, ToolErrorKind
+
 __all__ = [
     "CHUNK_TYPES",
     "Abort",
@@ -156,13 +158,14 @@ class ToolInputAvailable(TypedDict):
 
 
 class ToolInputError(TypedDict):
-    """The arguments cannot be used: not JSON, cut off, or no such tool."""
+    """The arguments cannot be used: not JSON, or cut off."""
 
     type: Literal["tool-input-error"]
     toolCallId: str
     toolName: str
     inputText: str
     errorText: str
+    errorKind: NotRequired[ToolErrorKind]
 
 
 class ToolOutputAvailable(TypedDict):
@@ -175,6 +178,7 @@ class ToolOutputError(TypedDict):
     type: Literal["tool-output-error"]
     toolCallId: str
     errorText: str
+    errorKind: NotRequired[ToolErrorKind]
 
 
 class FinishStep(TypedDict):
@@ -187,12 +191,12 @@ class FinishStep(TypedDict):
 
 
 class ErrorChunk(TypedDict):
-    """Something failed; `kind` is an `LLMErrorKind` or the kit's own word."""
+    """The reply failed, or broke off."""
 
     type: Literal["error"]
     id: str
     errorText: str
-    kind: str
+    kind: ErrorKind
     retryable: NotRequired[bool]
 
 
@@ -305,6 +309,7 @@ class ToolCallPart(TypedDict):
     argsText: str
     state: Literal["input-streaming", "input-available", "input-error"]
     errorText: NotRequired[str]
+    errorKind: NotRequired[ToolErrorKind]
 
 
 class ToolResultPart(TypedDict):
@@ -316,13 +321,14 @@ class ToolResultPart(TypedDict):
     toolName: str
     resultText: str
     isError: bool
+    errorKind: NotRequired[ToolErrorKind]
 
 
 class ErrorPart(TypedDict):
     id: str
     type: Literal["error"]
     errorText: str
-    kind: str
+    kind: ErrorKind
 
 
 Part: TypeAlias = (
@@ -443,9 +449,11 @@ class PartsFold:
             case "tool-input-error":
                 return self._set_input(chunk, "input-error")
             case "tool-output-available":
-                return self._put_result(chunk["toolCallId"], chunk["outputText"], False)
+                return self._put_result(chunk["toolCallId"], chunk["outputText"])
             case "tool-output-error":
-                return self._put_result(chunk["toolCallId"], chunk["errorText"], True)
+                return self._put_failed_result(
+                    chunk["toolCallId"], chunk["errorText"], chunk.get("errorKind")
+                )
             case "error":
                 text, kind = chunk["errorText"], chunk["kind"]
                 return self._put(chunk["id"], "error", errorText=text, kind=kind)
@@ -459,7 +467,7 @@ class PartsFold:
 
         Text and reasoning become done; a tool call whose arguments are incomplete
         becomes an input error, and one without a result gets an error result, both
-        saying `reason`.
+        saying `reason`, of kind `tool-not-run`.
         """
         changes = []
         for part_id, growing in list(self._parts.items()):
@@ -468,10 +476,16 @@ class PartsFold:
                     growing.fields["state"] = "done"
                     changes.append(PartChange(part_id, "updated"))
                 case "input-streaming":
-                    growing.fields |= {"state": "input-error", "errorText": reason}
+                    growing.fields |= {
+                        "state": "input-error",
+                        "errorText": reason,
+                        "errorKind": "tool-not-run",
+                    }
                     changes.append(PartChange(part_id, "updated"))
                 case "input-available" if result_id(part_id) not in self._parts:
-                    changes.append(self._put_result(part_id, reason, True))
+                    changes.append(
+                        self._put_failed_result(part_id, reason, "tool-not-run")
+                    )
         return changes
 
     def _add(
@@ -537,9 +551,19 @@ class PartsFold:
         growing.fields |= {"toolName": chunk["toolName"], "state": state}
         if chunk["type"] == "tool-input-error":
             growing.fields["errorText"] = chunk["errorText"]
+            if "errorKind" in chunk:
+                growing.fields["errorKind"] = chunk["errorKind"]
         return added or PartChange(call_id, "updated")
 
-    def _put_result(self, call_id: str, text: str, is_error: bool) -> PartChange:
+    def _put_failed_result(
+        self, call_id: str, text: str, kind: ToolErrorKind | None
+    ) -> PartChange:
+        told = {} if kind is None else {"errorKind": kind}
+        return self._put_result(call_id, text, is_error=True, **told)
+
+    def _put_result(
+        self, call_id: str, text: str, *, is_error: bool = False, **told: str
+    ) -> PartChange:
         call = self._parts.get(call_id)
         return self._put(
             result_id(call_id),
@@ -548,6 +572,7 @@ class PartsFold:
             toolName=call.fields.get("toolName", "") if call else "",
             resultText=text,
             isError=is_error,
+            **told,
         )
 
 

@@ -59,12 +59,15 @@ def parts_of(chunks: list[AnyChunk]) -> list[AnyPart]:
                 known = call(chunk["toolCallId"], chunk["toolName"])
                 known |= {"toolName": chunk["toolName"], "state": event}
                 known["argsText"] = chunk["inputText"]
-                if "errorText" in chunk:
-                    known["errorText"] = chunk["errorText"]
+                errors = ("errorText", "errorKind")
+                known |= {k: v for k, v in chunk.items() if k in errors}
             case "tool", "output-available":
                 _put_result(parts, chunk["toolCallId"], chunk["outputText"], False)
             case "tool", "output-error":
-                _put_result(parts, chunk["toolCallId"], chunk["errorText"], True)
+                told = {k: v for k, v in chunk.items() if k == "errorKind"}
+                _put_result(
+                    parts, chunk["toolCallId"], chunk["errorText"], True, **told
+                )
             case "error", "":
                 words = {"errorText": chunk["errorText"], "kind": chunk["kind"]}
                 parts[chunk["id"]] = {"id": chunk["id"], "type": "error", **words}
@@ -74,7 +77,7 @@ def parts_of(chunks: list[AnyChunk]) -> list[AnyPart]:
 
 
 def _put_result(
-    parts: dict[str, AnyPart], call_id: str, text: str, is_error: bool
+    parts: dict[str, AnyPart], call_id: str, text: str, is_error: bool, **told: Any
 ) -> None:
     parts[f"{call_id}-result"] = {
         "id": f"{call_id}-result",
@@ -83,6 +86,7 @@ def _put_result(
         "toolName": parts.get(call_id, {}).get("toolName", ""),
         "resultText": text,
         "isError": is_error,
+        **told,
     }
 
 
@@ -93,11 +97,12 @@ def closed(open_parts: list[AnyPart], reason: str) -> list[AnyPart]:
         if part.get("state") == "streaming":
             part["state"] = "done"
         elif part.get("state") == "input-streaming":
-            part |= {"state": "input-error", "errorText": reason}
+            not_run = {"errorText": reason, "errorKind": "tool-not-run"}
+            part |= {"state": "input-error", **not_run}
         elif part.get("state") == "input-available" and (
             f"{part_id}-result" not in parts
         ):
-            _put_result(parts, part_id, reason, True)
+            _put_result(parts, part_id, reason, True, errorKind="tool-not-run")
     return list(parts.values())
 
 
@@ -205,7 +210,9 @@ class ModelReply:
         self.status, self.ended_at = outcome, now
         reason = "stopped" if outcome == "stopped" else "the reply ended before"
         self.parts = closed(parts_of(self.chunks), reason)
-        self.more = {k: v for k, v in more.items() if k != "errorKind"}
+        self.more = more
+        if "error" in more:
+            self.more = {"errorKind": "internal", **more}
         errors = [part for part in self.parts if part["type"] == "error"]
         error = more.get("error")
         if error is not None and error not in [part["errorText"] for part in errors]:

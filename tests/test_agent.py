@@ -2,15 +2,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import threading
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing, suppress
 from typing import Any
 
 import pytest
 
-from kit.agent import Tool, stream_reply
+from kit.agent import Tool, ToolLimits, stream_reply
+from kit.agent import tools as agent_tools
 from kit.errors import LLMError
+from kit.llm.secret import Secret
 from kit.llm.wire import ToolResult, ToolSpec
 from kit.parts import Chunk, FinishReason, FinishStep, PartsFold, Usage
 
@@ -324,6 +327,18 @@ async def test_viewers_get_json_and_the_model_reads_a_string_as_it_is() -> None:
     assert parts.part("c").get("argsText") == "{}"
 
 
+async def leave(_: dict[str, Any]) -> None:
+    sys.exit(1)
+
+
+async def cancel_itself(_: dict[str, Any]) -> None:
+    raise asyncio.CancelledError
+
+
+async def time_out(_: dict[str, Any]) -> None:
+    raise TimeoutError("of its own")
+
+
 @pytest.mark.parametrize(
     ("run", "expected"),
     [
@@ -332,8 +347,22 @@ async def test_viewers_get_json_and_the_model_reads_a_string_as_it_is() -> None:
         (lambda _: float("nan"), "TypeError: the tool's result is not JSON"),
         (lambda args: args["missing"], "KeyError: 'missing'"),
         (lambda _: next(iter(())), "RuntimeError: the tool raised StopIteration"),
+        (lambda _: sys.exit(1), "RuntimeError: the tool raised SystemExit"),
+        (leave, "RuntimeError: the tool raised SystemExit"),
+        (cancel_itself, "the tool was cancelled"),
+        (time_out, "TimeoutError: of its own"),
     ],
-    ids=["raises", "set", "nan", "argument", "stop-iteration"],
+    ids=[
+        "raises",
+        "set",
+        "nan",
+        "argument",
+        "stop-iteration",
+        "exit",
+        "async exit",
+        "cancelled",
+        "timeout",
+    ],
 )
 async def test_what_a_tool_does_wrong_is_an_error_for_the_model(
     run: Any, expected: str
@@ -344,24 +373,72 @@ async def test_what_a_tool_does_wrong_is_an_error_for_the_model(
     assert result.is_error
     assert result.text.startswith(expected)
     assert parts.part("c-result").get("isError") is True
+    assert parts.part("c-result").get("errorKind") == "tool-failed"
 
 
-async def test_a_tool_that_does_not_answer_is_given_up() -> None:
-    async def hang(_: dict[str, Any]) -> None:
-        await asyncio.Event().wait()
+async def hang(_: dict[str, Any]) -> None:
+    await asyncio.Event().wait()
 
-    script = Script([*call("c", "hang", "{}"), *finish("tool-calls")], finish())
-    await collect(script, tool("hang", hang), tool_timeout=0.01)
+
+@pytest.fixture
+def stuck() -> Iterator[threading.Event]:
+    """What a plain function may wait for, until the test has ended."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+@pytest.mark.parametrize("name", ["async", "stubborn", "plain"])
+async def test_a_tool_that_does_not_answer_is_given_up(
+    name: str, stuck: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agent_tools, "CANCEL_GRACE", 0.01)
+    ended = asyncio.Event()
+
+    async def stubborn(_: dict[str, Any]) -> None:
+        """Heeds no cancelling, until the test has ended."""
+        while not ended.is_set():
+            with suppress(asyncio.CancelledError):
+                await ended.wait()
+        raise RuntimeError("too late to matter")
+
+    runs = {"async": hang, "stubborn": stubborn, "plain": lambda _: stuck.wait()}
+    script = Script([*call("c", "t", "{}"), *finish("tool-calls")], finish())
+    limits = ToolLimits(timeout=0.01)
+    _, parts = await collect(script, tool("t", runs[name]), tool_limits=limits)
     ((result,),) = script.results
     assert result == ToolResult("c", "the tool did not answer within 0.01 s", True)
+    assert parts.part("c-result").get("errorKind") == "tool-timeout"
+    ended.set()
+
+
+@pytest.mark.parametrize("name", ["raises", "returns", "returns an object"])
+async def test_a_key_in_what_a_tool_says_is_read_by_nobody(name: str) -> None:
+    key = "plain-looking-key-0123"
+
+    def raises(_: dict[str, Any]) -> str:
+        raise ValueError(f"could not use {key}")
+
+    runs = {
+        "raises": raises,
+        "returns": lambda _: f"used {key}",
+        "returns an object": lambda _: {"used": key},
+    }
+    script = Script([*call("c", "t", "{}"), *finish("tool-calls")], finish())
+    limits = ToolLimits(secrets=(Secret(key),))
+    chunks, _ = await collect(script, tool("t", runs[name]), tool_limits=limits)
+    ((result,),) = script.results
+    assert "[redacted]" in result.text
+    assert key not in f"{chunks} {result}"
 
 
 async def test_an_unknown_tool_is_an_error_that_names_the_known_ones() -> None:
     script = Script([*call("c", "rm", "{}"), *finish("tool-calls")], finish())
-    await collect(script, tool("add", add))
+    _, parts = await collect(script, tool("add", add))
     ((result,),) = script.results
     assert result.is_error
     assert result.text == "there is no tool 'rm'; there are: add"
+    assert parts.part("c-result").get("errorKind") == "tool-unknown"
 
 
 @pytest.mark.parametrize(
@@ -380,12 +457,15 @@ async def test_arguments_that_cannot_be_used_are_an_input_error(
     script = Script(
         [*call("c", "add", args, streamed=False), *finish("tool-calls")], finish()
     )
-    _, parts = await collect(script, tool("add", add), max_output=95_000)
+    _, parts = await collect(
+        script, tool("add", add), tool_limits=ToolLimits(max_output=95_000)
+    )
     ((result,),) = script.results
     assert result.is_error
     assert result.text.startswith(expected)
     assert parts.order == ["c"]
     assert parts.part("c").get("state") == "input-error"
+    assert parts.part("c").get("errorKind") == "tool-input"
 
 
 async def test_an_input_error_of_the_wire_goes_back_to_the_model() -> None:
@@ -411,7 +491,9 @@ async def test_a_long_result_is_cut_and_still_json() -> None:
         return "x" * 5000
 
     script = Script([*call("c", "long", "{}"), *finish("tool-calls")], finish())
-    _, parts = await collect(script, tool("long", long), max_output=1000)
+    _, parts = await collect(
+        script, tool("long", long), tool_limits=ToolLimits(max_output=1000)
+    )
     shown = json.loads(str(parts.part("c-result").get("resultText")))
     assert shown == {"truncated": True, "characters": 5000, "text": "x" * 1000}
 
@@ -461,9 +543,9 @@ async def test_a_model_that_always_wants_tools_is_stopped() -> None:
         [*call("c", "add", '{"a":1,"b":1}'), *finish("tool-calls")] for _ in range(3)
     ]
     chunks, parts = await collect(Script(*steps), tool("add", add), max_steps=3)
-    assert chunks[-1] == {"type": "finish", "finishReason": "tool-calls"}
+    assert chunks[-1] == {"type": "finish", "finishReason": "error"}
     assert parts.part("error-0").get("kind") == "step-limit"
-    assert "3 model calls" in str(parts.part("error-0").get("errorText"))
+    assert "step 3, the last" in str(parts.part("error-0").get("errorText"))
 
 
 # --- failures and the end -----------------------------------------------------------
@@ -492,6 +574,7 @@ async def test_a_failure_in_the_midst_of_arguments_closes_the_call() -> None:
     script = Script([*call("c", "t", '{"a":1}')[:4], failure()])
     _, parts = await collect(script)
     assert parts.part("c").get("errorText") == "the model call failed"
+    assert parts.part("c").get("errorKind") == "tool-not-run"
 
 
 async def test_usage_of_the_steps_before_a_failure_is_kept() -> None:
@@ -539,24 +622,25 @@ async def test_cancelling_while_the_model_is_silent_closes_the_provider() -> Non
     assert script.closed == 1
 
 
-async def test_cancelling_while_tools_run_cancels_them() -> None:
+async def test_cancelling_while_tools_run_cancels_them(
+    stuck: threading.Event,
+) -> None:
     started, cancelled = asyncio.Event(), asyncio.Event()
 
-    async def hang(_: dict[str, Any]) -> None:
+    async def waiting(_: dict[str, Any]) -> None:
         started.set()
         try:
             await asyncio.Event().wait()
         finally:
             cancelled.set()
 
-    stuck = threading.Event()
     script = Script(
         [*call("c1", "hang", "{}"), *call("c2", "stuck", "{}"), *finish("tool-calls")]
     )
 
     async def read() -> None:
         named = {
-            "hang": tool("hang", hang),
+            "hang": tool("hang", waiting),
             "stuck": tool("stuck", lambda _: stuck.wait(30)),
         }
         async for _ in stream_reply(script, named):
@@ -568,7 +652,6 @@ async def test_cancelling_while_tools_run_cancels_them() -> None:
     with pytest.raises(asyncio.CancelledError):
         await reading
     assert cancelled.is_set()
-    stuck.set()
 
 
 async def test_a_step_that_yields_what_is_not_its_own_is_a_bug() -> None:

@@ -238,6 +238,7 @@ def test_closing_ends_what_is_open_and_nothing_else() -> None:
         "toolName": "t",
         "resultText": "stopped",
         "isError": True,
+        "errorKind": "tool-not-run",
     }
 
 

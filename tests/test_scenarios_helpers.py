@@ -58,7 +58,12 @@ def _settings(env: Mapping[str, str]) -> Any:
         settings = Settings.read(env)
     except ConvexError as error:
         return error.data
-    return [settings.flush_interval_ms, settings.lease_ms]
+    return [
+        settings.flush_interval_ms,
+        settings.lease_ms,
+        settings.tool_timeout_ms,
+        settings.max_steps,
+    ]
 
 
 def _told(run: Callable[[], Any]) -> str:

@@ -64,6 +64,14 @@ async def test_reply(
     monkeypatch.setenv("KIT_SCRIPTED_URL", provider)
     for variable, value in case.get("env", {}).items():
         monkeypatch.setenv(variable, value.replace("<provider>", provider))
+    outcome = await outcome_of(functions, provider, case, name)
+    assert outcome == case["expect"][name]
+
+
+async def outcome_of(
+    functions: Functions, provider: str, case: dict[str, Any], name: str
+) -> Any:
+    """What both languages have in common."""
     task_id = functions.call("tasks:create", title="t")
     result = await functions.action(
         "streaming:streamChatWithTools",
@@ -74,16 +82,18 @@ async def test_reply(
     )
     chunks = [c for row in functions.rows("streamDeltas") for c in row["chunks"]]
     scrub = Scrubber(result["toolCallIds"], provider, case.get("open", ()))
-    outcome = {
-        "success": result["success"],
-        "status": result["status"],
-        "finishReason": result["finishReason"],
-        "error": result["error"],
-        "calls": len(result["toolCallIds"]),
-        "usage": result["usage"],
-        "chunks": settled(merge_chunks(chunks)),
-    }
-    assert scrub.value(outcome) == case["expect"][name]
+    return scrub.value(
+        {
+            "success": result["success"],
+            "status": result["status"],
+            "finishReason": result["finishReason"],
+            "error": result["error"],
+            "errorKind": result["errorKind"],
+            "calls": len(result["toolCallIds"]),
+            "usage": result["usage"],
+            "chunks": settled(merge_chunks(chunks)),
+        }
+    )
 
 
 def settled(chunks: Iterable[Any]) -> list[Any]:

@@ -63,7 +63,13 @@ others = st.one_of(
     chunk("tool-input-error", **named, inputText=texts, errorText=texts),
     chunk("tool-output-available", toolCallId=calls, outputText=texts),
     chunk("tool-output-error", toolCallId=calls, errorText=texts),
-    chunk("error", id=st.just("error-0"), errorText=texts, kind=st.just("network")),
+    chunk(
+        "tool-output-error",
+        toolCallId=calls,
+        errorText=texts,
+        errorKind=st.just("tool-failed"),
+    ),
+    chunk("error", id=st.just("error-0"), errorText=texts, kind=st.just("connection")),
     chunk("start-step"),
     chunk("abort", reason=texts),
     chunk("finish", finishReason=st.just("stop")),
@@ -443,7 +449,10 @@ class Streams(RuleBasedStateMachine):
         assert caught.value.data["code"] == code
 
 
-SHOWN = ("status", "content", "parts", "finishReason", "error", "usage")
+SHOWN = (
+    *("status", "content", "parts", "finishReason", "usage"),
+    *("error", "errorKind"),
+)
 
 TestStreams = pytest.mark.timeout(1200)(Streams.TestCase)
 TestStreams.settings = settings(stateful_step_count=40)

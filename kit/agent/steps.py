@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, assert_never
 
+from kit.errors import ToolErrorKind
 from kit.parts import Chunk, FinishStep, ReasoningEnd, result_id
 
 __all__ = ["Call", "Ids", "StepChunks"]
@@ -131,12 +132,14 @@ class StepChunks:
         yield from self._end_blocks()
         for call in self.calls:
             if not call.complete:
-                yield self._fail_input(call, "".join(call.input_pieces), reason)
+                text = "".join(call.input_pieces)
+                yield self._fail_input(call, text, reason, "tool-not-run")
             elif call.error is None:
                 yield {
                     "type": "tool-output-error",
                     "toolCallId": call.id,
                     "errorText": reason,
+                    "errorKind": "tool-not-run",
                 }
 
     # --- text ---------------------------------------------------------------------
@@ -231,7 +234,8 @@ class StepChunks:
         if error is None:
             call.args, error = _arguments(text, self._max_input)
         if error is not None:
-            yield self._fail_input(call, text[: self._max_input], error)
+            shown = text[: self._max_input]
+            yield self._fail_input(call, shown, error, "tool-input")
             return
         call.complete = True
         yield {
@@ -241,7 +245,9 @@ class StepChunks:
             "inputText": text if text.strip() else "{}",
         }
 
-    def _fail_input(self, call: Call, text: str, error: str) -> Chunk:
+    def _fail_input(
+        self, call: Call, text: str, error: str, kind: ToolErrorKind
+    ) -> Chunk:
         call.complete, call.error = True, error
         return {
             "type": "tool-input-error",
@@ -249,6 +255,7 @@ class StepChunks:
             "toolName": call.name,
             "inputText": text,
             "errorText": error,
+            "errorKind": kind,
         }
 
 

@@ -19,6 +19,7 @@ from kit.convex._streams import (
     stream_and_head,
 )
 from kit.deployment.functions import UNSET
+from kit.errors import ErrorKind
 from kit.parts import Part, PartsFold, Usage
 
 __all__ = ["Ending", "end_if_dead", "finalize", "request_stop", "sweep", "watch"]
@@ -57,15 +58,15 @@ async def request_stop(ctx: Any, stream: dict[str, Any]) -> bool:
 class Ending:
     """How a reply ended: what is written beside its parts.
 
-    `error` is in words for the user; it becomes an error part, too, unless the log
-    already holds it.
+    `error` is in words for the user, `error_kind` for programs; they become an error
+    part, too, unless the log already holds it.
     """
 
     outcome: Outcome
     finish_reason: str | None = None
     usage: Usage | None = None
     error: str | None = None
-    error_kind: str = "internal"
+    error_kind: ErrorKind = "internal"
 
 
 async def finalize(
@@ -155,7 +156,7 @@ async def _finish(ctx: Any, stream: dict[str, Any], ending: Ending) -> None:
     if ending.usage is not None:
         message["usage"] = ending.usage
     if ending.error is not None:
-        message["error"] = ending.error
+        message |= {"error": ending.error, "errorKind": ending.error_kind}
     await ctx.db.patch(stream["messageId"], message)
     await ctx.db.patch(
         stream["_id"],

@@ -14,14 +14,14 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from kit.agent import stream_reply
+from kit.agent import ToolLimits, stream_reply
 from kit.convex._errors import refusal
 from kit.convex._settings import Settings
 from kit.convex._tools import tools_named
 from kit.deployment.functions import console
-from kit.errors import ConfigError, LLMError
-from kit.llm.route import load_sdk, open_wire, route
-from kit.llm.secret import redact
+from kit.errors import ConfigError, ErrorKind, LLMError
+from kit.llm.route import keys_in, load_sdk, open_wire, route
+from kit.llm.secret import Secret, redact
 from kit.llm.wire import Turn
 from kit.parts import Chunk, FinishReason, Usage, add_usage
 from kit.writer import HEARTBEAT_INTERVAL, DeltaWriter, call_patiently
@@ -37,7 +37,7 @@ FOLLOW_FOR = 570.0
 
 @dataclass(frozen=True)
 class Job:
-    """A reply to produce. Its repr shows no key."""
+    """A reply to produce."""
 
     stream_id: str
     message_id: str
@@ -46,7 +46,7 @@ class Job:
     settings: Settings
     system_prompt: str | None = None
     tools: tuple[str, ...] = ()
-    api_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
+    api_keys: Mapping[str, Secret] = field(default_factory=dict)
 
 
 @dataclass
@@ -56,7 +56,7 @@ class _Progress:
     usage: Usage | None = None
     finish_reason: FinishReason | None = None
     error: str | None = None
-    error_kind: str = "internal"
+    error_kind: ErrorKind = "internal"
 
     def note(self, chunk: Chunk) -> None:
         match chunk["type"]:
@@ -69,7 +69,7 @@ class _Progress:
             case _:
                 pass
 
-    def fail(self, error: str, kind: str) -> None:
+    def fail(self, error: str, kind: ErrorKind) -> None:
         self.error, self.error_kind = error, kind
         self.finish_reason = "error"
 
@@ -130,10 +130,9 @@ async def _read_until_stopped(
 
 async def _read(ctx: Any, job: Job, writer: DeltaWriter, progress: _Progress) -> None:
     """Pull the reply's chunks into the writer. Raises nothing but CancelledError."""
-    secrets = list(job.api_keys.values())
+    secrets = (*job.api_keys.values(), *keys_in(os.environ).values())
     try:
         chosen = route(job.model, job.api_keys, os.environ)
-        secrets.append(chosen.api_key.reveal())
         history = await ctx.run_query(
             "streaming:context", {"messageId": job.message_id}
         )
@@ -148,11 +147,18 @@ async def _read(ctx: Any, job: Job, writer: DeltaWriter, progress: _Progress) ->
                 turns=[Turn(turn["role"], turn["text"]) for turn in history["turns"]],
                 tools=[tool.spec for tool in tools.values()],
             )
-            async with aclosing(stream_reply(conversation, tools)) as chunks:
+            reply = stream_reply(
+                conversation,
+                tools,
+                max_steps=job.settings.max_steps,
+                tool_limits=ToolLimits(
+                    timeout=job.settings.tool_timeout_ms / 1000.0, secrets=secrets
+                ),
+            )
+            async with aclosing(reply) as chunks:
                 async for chunk in chunks:
-                    safe = _redacted(chunk, secrets)
-                    progress.note(safe)
-                    if not await writer.write(safe):
+                    progress.note(chunk)
+                    if not await writer.write(chunk):
                         return
         finally:
             await wire.aclose()
@@ -171,22 +177,14 @@ def _system(given: str | None, stored: str) -> str | None:
     return "\n\n".join(filter(None, (given, stored))) or None
 
 
-def _redacted(chunk: Chunk, secrets: list[str]) -> Chunk:
-    match chunk["type"]:
-        case "error" | "tool-input-error" | "tool-output-error":
-            safe = {**chunk, "errorText": redact(chunk["errorText"], *secrets)}
-            return cast(Chunk, safe)
-        case _:
-            return chunk
-
-
 def _ending(writer: DeltaWriter, progress: _Progress) -> dict[str, Any]:
     """The arguments of `streaming:finalize`, but for whose stream it is."""
     ending: dict[str, Any] = {}
     if progress.usage is not None:
         ending["usage"] = progress.usage
     if writer.state == "full":
-        progress.fail("The reply is longer than a message may be.", "too-large")
+        text = "The reply is longer than a message may be. Ask for less at once."
+        progress.fail(text, "reply-too-long")
     elif writer.state == "failed":
         text = f"The reply could not be saved: {writer.error}"
         progress.fail(text[:MAX_ERROR_LENGTH], "internal")

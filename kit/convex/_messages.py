@@ -257,6 +257,7 @@ async def result_of(ctx: Any, message_id: str) -> dict[str, Any]:
         "usage": message.get("usage"),
         "finishReason": message.get("finishReason"),
         "error": message.get("error"),
+        "errorKind": message.get("errorKind"),
     }
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from kit.convex._errors import refusal
 from kit.convex._tools import tools_named
+from kit.llm.secret import Secret
 from kit.values import ValidationFailed, v
 
 __all__ = ["PROVIDERS", "Request", "checked_request"]
@@ -36,7 +37,7 @@ _request = v.object(
 
 def checked_request(
     args: Mapping[str, Any], *, takes_keys: bool
-) -> tuple[Request, dict[str, str]]:
+) -> tuple[Request, dict[str, Secret]]:
     """The request, and the API keys by provider.
 
     Raises BadArguments or UnknownTool; the text holds no key.
@@ -65,7 +66,7 @@ def _without_values(problem: str) -> str:
     return "\n".join(line for line in shown if line)
 
 
-def _checked_keys(api_keys: Any) -> dict[str, str]:
+def _checked_keys(api_keys: Any) -> dict[str, Secret]:
     if not isinstance(api_keys, dict):
         raise refusal(
             "BadArguments", "`apiKeys` must be an object of keys by provider."
@@ -81,4 +82,4 @@ def _checked_keys(api_keys: Any) -> dict[str, str]:
     for provider, key in given.items():
         if not isinstance(key, str):
             raise refusal("BadArguments", f"`apiKeys.{provider}` must be a string.")
-    return {name: key.strip() for name, key in given.items()}
+    return {name: Secret(key.strip()) for name, key in given.items()}

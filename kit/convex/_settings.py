@@ -4,10 +4,13 @@
 |---|---|---|
 | KIT_FLUSH_INTERVAL_MS | how long text may wait before it is appended | 30 |
 | KIT_LEASE_MS | after what silence a producer counts as dead | 15000 |
+| KIT_TOOL_TIMEOUT_MS | how long a tool may take; then the model is told so | 60000 |
+| KIT_MAX_STEPS | model calls in one reply; then it fails | 8 |
 | KIT_REQUIRE_AUTH | `true`: answer nobody who is not signed in | false |
 
 30 ms suits a deployment on the same machine; where each mutation is billed, take 100
-to 250.
+to 250. The settings of models are in `kit.llm.route`, the time limit of stalls among
+them.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from kit.agent import MAX_STEPS, TOOL_TIMEOUT
 from kit.convex._errors import refusal
 
 __all__ = ["Settings", "auth_is_required"]
@@ -26,6 +30,8 @@ __all__ = ["Settings", "auth_is_required"]
 class Settings:
     flush_interval_ms: float = 30.0
     lease_ms: float = 15_000.0
+    tool_timeout_ms: float = 1000.0 * TOOL_TIMEOUT
+    max_steps: int = MAX_STEPS
 
     @classmethod
     def read(cls, env: Mapping[str, str] = os.environ) -> Settings:
@@ -35,6 +41,12 @@ class Settings:
                 env, "KIT_FLUSH_INTERVAL_MS", cls.flush_interval_ms, 0.0, 10_000.0
             ),
             lease_ms=_number(env, "KIT_LEASE_MS", cls.lease_ms, 100.0, 600_000.0),
+            tool_timeout_ms=_number(
+                env, "KIT_TOOL_TIMEOUT_MS", cls.tool_timeout_ms, 1.0, 600_000.0
+            ),
+            max_steps=int(
+                _number(env, "KIT_MAX_STEPS", cls.max_steps, 1.0, 100.0, whole=True)
+            ),
         )
 
 
@@ -51,7 +63,13 @@ def auth_is_required(env: Mapping[str, str] = os.environ) -> bool:
 
 
 def _number(
-    env: Mapping[str, str], variable: str, default: float, low: float, high: float
+    env: Mapping[str, str],
+    variable: str,
+    default: float,
+    low: float,
+    high: float,
+    *,
+    whole: bool = False,
 ) -> float:
     text = env.get(variable, "").strip()
     if not text:
@@ -60,10 +78,11 @@ def _number(
         value = float(text)
     except ValueError:
         value = math.nan
-    if not low <= value <= high:
+    if not low <= value <= high or (whole and value != int(value)):
+        what = "whole number" if whole else "number of milliseconds"
         raise refusal(
             "BadSetting",
             f"{variable} is {text!r} in the deployment's environment: set it to a "
-            f"number of milliseconds from {low:g} to {high:g}, or unset it.",
+            f"{what} from {low:g} to {high:g}, or unset it.",
         )
     return value

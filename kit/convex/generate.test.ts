@@ -31,8 +31,8 @@ async function errorOf(promise: Promise<unknown>): Promise<Record<string, unknow
 
 describe.skipIf(inject("scriptedUrl") === "")("with the scripted provider", () => {
   test("a reply grows while it is written, in few deltas, and ends in one row", async () => {
-    const stage = await Stage.open({ KIT_FLUSH_INTERVAL_MS: "50" });
-    const model = "claude-scripted-text:tokens=60,pace=150";
+    const stage = await Stage.open({ KIT_FLUSH_INTERVAL_MS: "250" });
+    const model = "claude-scripted-text:tokens=120,pace=60";
     const asking = stage.ask({ model, clientMessageId: "c1" });
     await stage.until(async () => (await stage.deltas()).length > 2);
     expect((await stage.reply()).status).toBe("streaming");
@@ -51,7 +51,7 @@ describe.skipIf(inject("scriptedUrl") === "")("with the scripted provider", () =
       .flatMap((delta) => delta.chunks)
       .map((chunk) => (chunk.type === "text-delta" ? chunk.delta : ""));
     expect(text.join("")).toBe(row.content);
-    // 60 tokens in 400 ms: a delta for each 50 ms, and those that do not wait.
+    // 120 tokens in 2 s: a delta for each 250 ms, and those that do not wait.
     expect(deltas.length).toBeLessThan(16);
   });
 

@@ -27,8 +27,9 @@ const HELPERS: Record<string, (...args: never[]) => unknown> = {
   },
   settings(env: Strings) {
     try {
-      const { flushIntervalMs, leaseMs } = readSettings(env);
-      return [flushIntervalMs, leaseMs];
+      const settings = readSettings(env);
+      const { flushIntervalMs, leaseMs, toolTimeoutMs, maxSteps } = settings;
+      return [flushIntervalMs, leaseMs, toolTimeoutMs, maxSteps];
     } catch (error) {
       return (error as ConvexError<Strings>).data;
     }

@@ -102,7 +102,8 @@ export async function outcomeOf(replyCase: ReplyCase, model: string): Promise<un
     ),
   );
   const result = await stage.ask({ prompt, model, ...args });
-  const { success, status, toolCallIds, finishReason, error, usage } = result;
+  const { success, status, toolCallIds, finishReason, usage } = result;
+  const { error, errorKind } = result;
   const chunks = (await stage.deltas()).flatMap((delta) => delta.chunks);
   const scrub = new Scrubber(toolCallIds, url, [...COUNTED, ...open]);
   return scrub.value({
@@ -110,6 +111,7 @@ export async function outcomeOf(replyCase: ReplyCase, model: string): Promise<un
     status,
     finishReason,
     error,
+    errorKind,
     calls: toolCallIds.length,
     usage,
     chunks: settled(mergeChunks(chunks)),

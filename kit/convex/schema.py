@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kit.deployment.functions import define_schema, define_table
+from kit.errors import ERROR_KINDS
 from kit.values import Validator, v
 from kit.values.validators import OptionalField
 
@@ -33,6 +34,7 @@ finish_reason = v.union(
     v.literal("aborted"),
     v.literal("other"),
 )
+error_kind = v.union(*map(v.literal, ERROR_KINDS))
 usage = v.object(
     {
         "promptTokens": v.number(),
@@ -96,6 +98,7 @@ chunk = v.union(
             "toolName": v.string(),
             "inputText": v.string(),
             "errorText": v.string(),
+            "errorKind": v.optional(error_kind),
         }
     ),
     v.object(
@@ -110,6 +113,7 @@ chunk = v.union(
             "type": v.literal("tool-output-error"),
             "toolCallId": v.string(),
             "errorText": v.string(),
+            "errorKind": v.optional(error_kind),
         }
     ),
     v.object({"type": v.literal("start-step")}),
@@ -126,7 +130,7 @@ chunk = v.union(
             "type": v.literal("error"),
             "id": v.string(),
             "errorText": v.string(),
-            "kind": v.string(),
+            "kind": error_kind,
             "retryable": v.optional(v.boolean()),
         }
     ),
@@ -179,6 +183,7 @@ part = v.union(
                 v.literal("input-error"),
             ),
             "errorText": v.optional(v.string()),
+            "errorKind": v.optional(error_kind),
         }
     ),
     v.object(
@@ -189,6 +194,7 @@ part = v.union(
             "toolName": v.string(),
             "resultText": v.string(),
             "isError": v.boolean(),
+            "errorKind": v.optional(error_kind),
         }
     ),
     v.object(
@@ -196,7 +202,7 @@ part = v.union(
             "id": v.string(),
             "type": v.literal("error"),
             "errorText": v.string(),
-            "kind": v.string(),
+            "kind": error_kind,
         }
     ),
 )
@@ -218,6 +224,7 @@ message_fields: dict[str, Validator | OptionalField] = {
     "finishReason": v.optional(finish_reason),
     "usage": v.optional(usage),
     "error": v.optional(v.string()),
+    "errorKind": v.optional(error_kind),
     "clientMessageId": v.optional(v.string()),
     "promptMessageId": v.optional(v.id("chatMessages")),
     "streamId": v.optional(v.id("streams")),

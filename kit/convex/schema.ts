@@ -41,6 +41,39 @@ export const vFinishReason = v.union(
   v.literal("aborted"),
   v.literal("other"),
 );
+/**
+ * What a reply may fail with. The one list of error kinds: a program goes by them, a
+ * person by the text beside. A message, an error part and a tool's failed result hold
+ * one each. It is `ERROR_KINDS` of kit/errors.py.
+ */
+export const vErrorKind = v.union(
+  // A model call: what the provider said, or did not.
+  v.literal("auth"), // 401, or no key at all
+  v.literal("billing"), // 402
+  v.literal("forbidden"), // 403
+  v.literal("not-found"), // 404: no such model
+  v.literal("bad-request"), // 400, 422
+  v.literal("too-large"), // 413, context too long
+  v.literal("rate-limit"), // 429
+  v.literal("overloaded"), // 503, 529
+  v.literal("server"), // other 5xx
+  v.literal("timeout"), // nothing arrived for too long
+  v.literal("connection"), // refused, reset, cut
+  v.literal("protocol"), // what arrived is not the provider's format
+  v.literal("interrupted"), // the stream, or its producer, ended without the last event
+  // A tool call. The reply goes on: the model reads the error.
+  v.literal("tool-input"), // the arguments are no JSON object, or too long
+  v.literal("tool-unknown"), // there is no such tool
+  v.literal("tool-failed"), // it raised, or what it returned is not JSON
+  v.literal("tool-timeout"), // it did not answer in time
+  v.literal("tool-not-run"), // the reply ended before its result: stopped, failed, cut off
+  // The reply.
+  v.literal("step-limit"), // the model still asked for tools in its last step
+  v.literal("reply-too-long"), // the reply is longer than one message may be
+  v.literal("config"), // a setting in the deployment's environment cannot be used
+  v.literal("application"), // the application said so over Socket.IO, in words only
+  v.literal("internal"), // none of these, so a defect: the log says more
+);
 /** Tokens as the provider counted them; what it did not say is absent. */
 export const vUsage = v.object({
   promptTokens: v.number(),
@@ -102,6 +135,7 @@ export const vChunk = v.union(
     toolName: v.string(),
     inputText: v.string(),
     errorText: v.string(),
+    errorKind: v.optional(vErrorKind),
   }),
   v.object({
     type: v.literal("tool-output-available"),
@@ -112,6 +146,7 @@ export const vChunk = v.union(
     type: v.literal("tool-output-error"),
     toolCallId: v.string(),
     errorText: v.string(),
+    errorKind: v.optional(vErrorKind),
   }),
   v.object({ type: v.literal("start-step") }),
   v.object({
@@ -124,7 +159,7 @@ export const vChunk = v.union(
     type: v.literal("error"),
     id: v.string(),
     errorText: v.string(),
-    kind: v.string(),
+    kind: vErrorKind,
     retryable: v.optional(v.boolean()),
   }),
   v.object({ type: v.literal("abort"), reason: v.optional(v.string()) }),
@@ -168,6 +203,7 @@ export const vPart = v.union(
       v.literal("input-error"),
     ),
     errorText: v.optional(v.string()),
+    errorKind: v.optional(vErrorKind),
   }),
   v.object({
     id: v.string(),
@@ -176,12 +212,13 @@ export const vPart = v.union(
     toolName: v.string(),
     resultText: v.string(),
     isError: v.boolean(),
+    errorKind: v.optional(vErrorKind),
   }),
   v.object({
     id: v.string(),
     type: v.literal("error"),
     errorText: v.string(),
-    kind: v.string(),
+    kind: vErrorKind,
   }),
 );
 
@@ -203,6 +240,7 @@ export const messageFields = {
   finishReason: v.optional(vFinishReason),
   usage: v.optional(vUsage),
   error: v.optional(v.string()),
+  errorKind: v.optional(vErrorKind),
   clientMessageId: v.optional(v.string()),
   promptMessageId: v.optional(v.id("chatMessages")),
   streamId: v.optional(v.id("streams")),

@@ -24,6 +24,7 @@ from kit.convex._streams import live_streams
 from kit.convex._sweeps import end_sweeping, is_current, keep_sweeping
 from kit.convex.schema import (
     chunk,
+    error_kind,
     finish_reason,
     message_status,
     outcome,
@@ -73,6 +74,7 @@ result_fields = {
     "usage": v.union(usage, v.null()),
     "finishReason": v.union(finish_reason, v.null()),
     "error": v.union(v.string(), v.null()),
+    "errorKind": v.union(error_kind, v.null()),
 }
 
 
@@ -103,7 +105,8 @@ async def streamChatWithTools(ctx: Any, args: dict[str, Any]) -> Any:
     first reply to its end and returns that, `reused`.
 
     `success` is false when the message has failed: `error` says why, as a key that the
-    provider refuses; text that came before is kept. A reply that somebody stopped is a
+    provider refuses, and `errorKind` says it for programs (`kit.errors.ErrorKind`);
+    text that came before is kept. A reply that somebody stopped is a
     success with status `stopped`. Nothing was begun, and a ConvexError thrown, when the
     arguments cannot be used, the task does not exist, or its last reply is still being
     written (`StreamActive`).
@@ -291,7 +294,7 @@ async def heartbeat(ctx: Any, args: dict[str, Any]) -> Any:
         "finishReason": v.optional(finish_reason),
         "usage": v.optional(usage),
         "error": v.optional(v.string()),
-        "errorKind": v.optional(v.string()),
+        "errorKind": v.optional(error_kind),
     },
     returns=append_reply,
 )

@@ -49,7 +49,14 @@ import { readSettings, type Settings } from "./lib/settings";
 import { historyBefore, resultOf, vHistory, vResult } from "./lib/stored";
 import { liveStreams, vAnswer } from "./lib/streams";
 import { endSweeping, isCurrent, keepSweeping } from "./lib/sweeps";
-import { vChunk, vFinishReason, vMessageStatus, vOutcome, vUsage } from "./schema";
+import {
+  vChunk,
+  vErrorKind,
+  vFinishReason,
+  vMessageStatus,
+  vOutcome,
+  vUsage,
+} from "./schema";
 
 /** Deltas on a page. Aligned, so that all viewers of a stream share the same pages. */
 const PAGE = 4;
@@ -76,10 +83,10 @@ const vReply = v.object({
  * reply to its end and returns that, `reused`.
  *
  * `success` is false when the message has failed: `error` says why, as a key that the
- * provider refuses; text that came before is kept. A reply that somebody stopped is a
- * success with status `stopped`. Nothing was begun, and a ConvexError thrown, when the
- * arguments cannot be used, the task does not exist, or its last reply is still being
- * written (`StreamActive`).
+ * provider refuses, and `errorKind` says it for programs (`vErrorKind`); text that came
+ * before is kept. A reply that somebody stopped is a success with status `stopped`.
+ * Nothing was begun, and a ConvexError thrown, when the arguments cannot be used, the
+ * task does not exist, or its last reply is still being written (`StreamActive`).
  */
 export const streamChatWithTools = action({
   args: v.any(), // checked by hand, so that no error shows a key
@@ -282,7 +289,7 @@ export const finalize = internalMutation({
     finishReason: v.optional(vFinishReason),
     usage: v.optional(vUsage),
     error: v.optional(v.string()),
-    errorKind: v.optional(v.string()),
+    errorKind: v.optional(vErrorKind),
   },
   returns: vAnswer,
   handler: async (ctx, { streamId, epoch, ...ending }) =>

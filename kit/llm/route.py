@@ -32,7 +32,7 @@ from collections.abc import Mapping
 from typing import assert_never
 from urllib.parse import urlsplit
 
-from kit.errors import ConfigError, LLMError
+from kit.errors import ConfigError, KitError, LLMError
 from kit.llm.providers import (
     DEFAULT_READ_TIMEOUT,
     PROVIDERS,
@@ -49,6 +49,7 @@ __all__ = [
     "ProviderName",
     "Route",
     "WireName",
+    "keys_in",
     "load_sdk",
     "open_wire",
     "route",
@@ -56,7 +57,7 @@ __all__ = [
 
 
 def route(
-    model: str, api_keys: Mapping[str, str | None], env: Mapping[str, str]
+    model: str, api_keys: Mapping[str, Secret | str | None], env: Mapping[str, str]
 ) -> Route:
     """Choose who answers for `model`.
 
@@ -66,9 +67,30 @@ def route(
     Raises LLMError: kind `auth` when no key serves the model, `not-found` when the
     name can be no model's. Raises ConfigError when a setting in `env` is malformed.
     """
+    try:
+        return _chosen(model, api_keys, env)
+    except KitError as error:
+        failure = error.with_traceback(None)
+    # Not from where keys are looked at: a traceback may be shown with its variables.
+    del api_keys, env
+    raise failure
+
+
+def keys_in(env: Mapping[str, str]) -> dict[ProviderName, Secret]:
+    """The keys that an environment holds."""
+    return {
+        name: Secret(key)
+        for name, settings in PROVIDERS.items()
+        if (key := env.get(settings.key_variable, "").strip())
+    }
+
+
+def _chosen(
+    model: str, api_keys: Mapping[str, Secret | str | None], env: Mapping[str, str]
+) -> Route:
     model = _checked_name(model)
     read_timeout = _read_timeout(env)
-    given = {name: (api_keys.get(name) or "").strip() for name in PROVIDERS}
+    given = {name: _plain(api_keys.get(name)) for name in PROVIDERS}
     scripted_url = env.get("KIT_SCRIPTED_URL", "").strip()
     if scripted_url:
         base_url = _checked_url("KIT_SCRIPTED_URL", scripted_url)
@@ -80,16 +102,18 @@ def route(
             "Set KIT_SCRIPTED_URL to its URL, or choose another model.",
             provider=_home(model),
         )
-    from_env = {
-        name: env.get(settings.key_variable, "").strip()
-        for name, settings in PROVIDERS.items()
-    }
+    own = keys_in(env)
+    from_env = {name: _plain(own.get(name)) for name in PROVIDERS}
     for keys in (given, from_env):
         provider = _first_that_serves(model, keys)
         if provider is not None:
             base_url = _base_url(provider, env)
             return _route(provider, model, keys[provider], base_url, read_timeout)
     raise _no_key(model)
+
+
+def _plain(key: Secret | str | None) -> str:
+    return (key.reveal() if isinstance(key, Secret) else key or "").strip()
 
 
 def open_wire(route: Route) -> Wire:

@@ -10,7 +10,7 @@ import hmac
 import re
 from typing import NoReturn, SupportsIndex
 
-__all__ = ["PLACEHOLDER_KEY", "REDACTED", "Secret", "redact"]
+__all__ = ["PLACEHOLDER_KEY", "REDACTED", "Secret", "redact", "without_keys"]
 
 REDACTED = "[redacted]"
 
@@ -63,12 +63,18 @@ class Secret:
         raise TypeError("a Secret is never pickled or copied: pass the object itself")
 
 
-def redact(text: str, *secrets: Secret | str | None) -> str:
-    """`text` without these keys and without anything that looks like one."""
+def without_keys(text: str, *secrets: Secret | str | None) -> str:
+    """`text` without these keys."""
     values = [s.reveal() if isinstance(s, Secret) else s for s in secrets if s]
     for value in sorted(values, key=len, reverse=True):
         if len(value) >= _SHORTEST_KEY and value != PLACEHOLDER_KEY:
             text = text.replace(value, REDACTED)
+    return text
+
+
+def redact(text: str, *secrets: Secret | str | None) -> str:
+    """`text` without these keys and without anything that looks like one."""
+    text = without_keys(text, *secrets)
     for pattern, replacement in _PATTERNS:
         text = pattern.sub(replacement, text)
     return text

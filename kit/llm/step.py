@@ -68,7 +68,8 @@ class Retry:
     """How often a call is tried again, and after how long.
 
     Waits `first_wait`, then twice that, …, less some chance; a provider's
-    `Retry-After` goes first, up to `LONGEST_WAIT`.
+    `Retry-After` goes first, up to `LONGEST_WAIT`, and a longer one is final. So a call
+    waits for `times * LONGEST_WAIT` at most: 40 s, unless told otherwise.
     """
 
     times: int = 2

@@ -19,6 +19,9 @@ export type Chunk = Delta["chunks"][number];
 /** One piece of a message: text, reasoning, a tool's call, its result, an error. */
 export type Part = NonNullable<Message["parts"]>[number];
 
+/** Why something failed, for programs; beside it is a text for people. */
+export type ErrorKind = NonNullable<Message["errorKind"]>;
+
 type PartOf<Type extends Part["type"]> = Extract<Part, { type: Type }>;
 type ChunkOf<Type extends Chunk["type"]> = Extract<Chunk, { type: Type }>;
 
@@ -95,7 +98,7 @@ export class PartsFold {
         this.putResult(chunk.toolCallId, chunk.outputText, false);
         break;
       case "tool-output-error":
-        this.putResult(chunk.toolCallId, chunk.errorText, true);
+        this.putResult(chunk.toolCallId, chunk.errorText, true, chunk.errorKind);
         break;
       case "error": {
         const { id, errorText, kind } = chunk;
@@ -168,14 +171,23 @@ export class PartsFold {
     if (chunk.type === "tool-input-available") {
       this.put({ ...call, state: "input-available" });
     } else {
-      this.put({ ...call, state: "input-error", errorText: chunk.errorText });
+      const { errorText, errorKind } = chunk;
+      const kind = errorKind === undefined ? {} : { errorKind };
+      this.put({ ...call, state: "input-error", errorText, ...kind });
     }
   }
 
-  private putResult(toolCallId: string, resultText: string, isError: boolean): void {
+  private putResult(
+    toolCallId: string,
+    resultText: string,
+    isError: boolean,
+    errorKind?: ErrorKind,
+  ): void {
     const call = this.parts.get(toolCallId);
     const toolName = call?.type === "tool-call" ? call.toolName : "";
     const id = resultId(toolCallId);
-    this.put({ id, type: "tool-result", toolCallId, toolName, resultText, isError });
+    const result = { type: "tool-result" as const, resultText, isError };
+    const kind = errorKind === undefined ? {} : { errorKind };
+    this.put({ id, toolCallId, toolName, ...result, ...kind });
   }
 }

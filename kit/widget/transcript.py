@@ -288,7 +288,7 @@ def _parts_of(row: Row) -> list[Part]:
                 "id": "message-error",
                 "type": "error",
                 "errorText": str(row["error"]),
-                "kind": "message",
+                "kind": row.get("errorKind", "internal"),
             }
         )
     return parts

@@ -61,6 +61,7 @@ function anyLog(seed: number): Chunk[] {
       toolName: "u",
       inputText: "{",
       errorText: "cut off",
+      errorKind: "tool-input",
     }),
     () => ({
       type: "tool-output-available",
@@ -71,6 +72,12 @@ function anyLog(seed: number): Chunk[] {
       type: "tool-output-error",
       toolCallId: `call-${roll(3)}`,
       errorText: "failed",
+    }),
+    () => ({
+      type: "tool-output-error",
+      toolCallId: `call-${roll(3)}`,
+      errorText: "too late",
+      errorKind: "tool-timeout",
     }),
     () => ({ type: "error", id: `error-${roll(2)}`, errorText: "no", kind: "server" }),
     () => ({ type: "finish-step", finishReason: "stop" }),

@@ -12,7 +12,14 @@ import { sleep } from "./alarm";
 import { general, jsonText, quoted } from "./format";
 import { ModelError } from "./llm/errors";
 import type { ToolResult } from "./llm/conversation";
-import { addUsage, type Chunk, type FinishReason, type Usage } from "./parts";
+import { redact, withoutKeys } from "./llm/secret";
+import {
+  addUsage,
+  type Chunk,
+  type ErrorKind,
+  type FinishReason,
+  type Usage,
+} from "./parts";
 import { type Call, Ids, StepChunks } from "./steps";
 import { firstCodePoints, isLongerThan } from "./text";
 import type { Tool, Tools } from "./tools";
@@ -28,6 +35,11 @@ export interface AgentOptions {
   toolTimeoutMs?: number;
   /** Characters that a tool result, or the arguments of a call, may have. */
   maxOutput?: number;
+  /**
+   * Taken out of what a tool says before anybody reads it, the model included: an error
+   * may quote a key, and the model the error.
+   */
+  secrets?: readonly string[];
 }
 
 /**
@@ -38,9 +50,9 @@ export interface AgentOptions {
  * gets a result or an input error, before `finish`.
  *
  * A failing model call is an `error` chunk and `finish` with reason `error` (or
- * `interrupted`, when the stream just ended): ModelError is never thrown. After
- * `maxSteps` model calls that all asked for tools, an error chunk of kind `step-limit`
- * says so.
+ * `interrupted`, when the stream just ended): ModelError is never thrown. So are
+ * `maxSteps` model calls that all asked for tools: an error of kind `step-limit`. What a
+ * tool does wrong is no failure of the reply: the model reads it, and goes on.
  *
  * When `signal` is aborted, it ends as soon as it can, tools included, wherever it is.
  */
@@ -50,7 +62,8 @@ export async function* streamReply(
   signal: AbortSignal,
   options: AgentOptions = {},
 ): AsyncGenerator<Chunk> {
-  const { maxSteps = 8, toolTimeoutMs = 60_000, maxOutput = 100_000 } = options;
+  const { maxSteps = 8, toolTimeoutMs = 60_000 } = options;
+  const { maxOutput = 100_000, secrets = [] } = options;
   const ids = new Ids();
   let total: Usage | undefined;
   for (let count = 0; count < maxSteps; count++) {
@@ -80,7 +93,7 @@ export async function* streamReply(
       return;
     }
     const results = new Map<Call, ToolResult>();
-    const limits = { toolTimeoutMs, maxOutput };
+    const limits = { toolTimeoutMs, maxOutput, secrets };
     for await (const outcome of runCalls(step.calls, tools, signal, limits)) {
       results.set(outcome.call, outcome.result);
       if (outcome.chunk !== null) yield outcome.chunk;
@@ -90,10 +103,12 @@ export async function* streamReply(
   yield {
     type: "error",
     id: ids.number("error"),
-    errorText: `Stopped after ${maxSteps} model calls: the model still asked for tools.`,
+    errorText:
+      `The model still asked for tools in step ${maxSteps}, the last that it is given ` +
+      "for one reply. Ask it to go on, or to answer with what it has.",
     kind: "step-limit",
   };
-  yield finishChunk("tool-calls", total);
+  yield finishChunk("error", total);
 }
 
 function errorChunk(ids: Ids, error: ModelError): Chunk {
@@ -112,10 +127,7 @@ function finishChunk(finishReason: FinishReason, usage?: Usage): Chunk {
 
 // --- tools ------------------------------------------------------------------------
 
-interface Limits {
-  toolTimeoutMs: number;
-  maxOutput: number;
-}
+type Limits = Pick<Required<AgentOptions>, "toolTimeoutMs" | "maxOutput" | "secrets">;
 
 interface Outcome {
   call: Call;
@@ -147,20 +159,14 @@ async function outcomeOf(
   call: Call,
   tools: Tools,
   signal: AbortSignal,
-  { toolTimeoutMs, maxOutput }: Limits,
+  limits: Limits,
 ): Promise<Outcome> {
   if (call.error !== null) {
     return { call, result: resultFor(call, call.error, true), chunk: null };
   }
-  const tool = tools.get(call.name);
-  if (tool === undefined) {
-    const names = [...tools.keys()].sort().join(", ") || "none";
-    const text = `there is no tool ${quoted(call.name)}; there are: ${names}`;
-    return failed(call, text);
-  }
   try {
-    const value = await withinTime(tool, call, signal, toolTimeoutMs);
-    const [shown, read] = textsOf(value, maxOutput);
+    const value = await valueOf(call, tools, signal, limits);
+    const [shown, read] = textsOf(value, limits);
     return {
       call,
       result: resultFor(call, read, false),
@@ -171,12 +177,41 @@ async function outcomeOf(
       },
     };
   } catch (error) {
-    return failed(call, firstCodePoints(describe(error), maxOutput));
+    const { maxOutput, secrets } = limits;
+    const errorText = firstCodePoints(redact(describe(error), secrets), maxOutput);
+    const errorKind = error instanceof Failed ? error.kind : "tool-failed";
+    return {
+      call,
+      result: resultFor(call, errorText, true),
+      chunk: { type: "tool-output-error", toolCallId: call.id, errorText, errorKind },
+    };
   }
 }
 
-/** A tool took too long. */
-class ToolTimeout extends Error {}
+/** Why a call has no result, if not because its tool threw. */
+class Failed extends Error {
+  constructor(
+    readonly kind: ErrorKind,
+    text: string,
+  ) {
+    super(text);
+  }
+}
+
+async function valueOf(
+  call: Call,
+  tools: Tools,
+  signal: AbortSignal,
+  { toolTimeoutMs }: Limits,
+): Promise<unknown> {
+  const tool = tools.get(call.name);
+  if (tool === undefined) {
+    const names = [...tools.keys()].sort().join(", ") || "none";
+    const text = `there is no tool ${quoted(call.name)}; there are: ${names}`;
+    throw new Failed("tool-unknown", text);
+  }
+  return await withinTime(tool, call, signal, toolTimeoutMs);
+}
 
 async function withinTime(
   tool: Tool,
@@ -191,7 +226,7 @@ async function withinTime(
   const deadline = sleep(timeoutMs, over.signal).then(() => {
     if (over.signal.aborted) return;
     const seconds = general(timeoutMs / 1000);
-    throw new ToolTimeout(`the tool did not answer within ${seconds} s`);
+    throw new Failed("tool-timeout", `the tool did not answer within ${seconds} s`);
   });
   try {
     return await Promise.race([tool.run(call.args, over.signal), deadline]);
@@ -202,17 +237,9 @@ async function withinTime(
 }
 
 function describe(error: unknown): string {
-  if (error instanceof ToolTimeout) return error.message;
+  if (error instanceof Failed) return error.message;
   if (error instanceof Error) return `${error.name}: ${error.message}`;
   return String(error);
-}
-
-function failed(call: Call, text: string): Outcome {
-  return {
-    call,
-    result: resultFor(call, text, true),
-    chunk: { type: "tool-output-error", toolCallId: call.id, errorText: text },
-  };
 }
 
 function resultFor(call: Call, text: string, isError: boolean): ToolResult {
@@ -220,9 +247,12 @@ function resultFor(call: Call, text: string, isError: boolean): ToolResult {
 }
 
 /** A tool's result as JSON text for viewers, and as text for the model. */
-function textsOf(value: unknown, maxOutput: number): [shown: string, read: string] {
-  const shown = jsonText(value);
-  const text = typeof value === "string" ? value : shown;
+function textsOf(
+  value: unknown,
+  { maxOutput, secrets }: Limits,
+): [shown: string, read: string] {
+  const shown = withoutKeys(jsonText(value), secrets);
+  const text = typeof value === "string" ? withoutKeys(value, secrets) : shown;
   if (!isLongerThan(shown, maxOutput)) return [shown, text];
   const cut = jsonText({
     truncated: true,

@@ -11,7 +11,13 @@ import type { MutationCtx, QueryCtx } from "../_generated/server";
 import type { vOutcome } from "../schema";
 import { general } from "./format";
 import { chunksOf } from "./log";
-import { type FinishReason, type Part, PartsFold, type Usage } from "./parts";
+import {
+  type ErrorKind,
+  type FinishReason,
+  type Part,
+  PartsFold,
+  type Usage,
+} from "./parts";
 import { finalFields, MAX_STORED_PARTS, newestMessage } from "./stored";
 import { answer, type Answer, headOf, refusedStatus, streamAndHead } from "./streams";
 
@@ -55,15 +61,15 @@ export async function requestStop(
 /**
  * How a reply ended: what is written beside its parts.
  *
- * `error` is in words for the user; it becomes an error part, too, unless the log
- * already holds it.
+ * `error` is in words for the user, `errorKind` for programs; they become an error part,
+ * too, unless the log already holds it.
  */
 export interface Ending {
   outcome: Infer<typeof vOutcome>;
   finishReason?: FinishReason | undefined;
   usage?: Usage | undefined;
   error?: string | undefined;
-  errorKind?: string | undefined;
+  errorKind?: ErrorKind | undefined;
 }
 
 /**
@@ -165,14 +171,14 @@ async function finish(
   stream: Doc<"streams">,
   ending: Ending,
 ): Promise<void> {
-  const { outcome, finishReason, usage, error } = ending;
+  const { outcome, finishReason, usage, error, errorKind = "internal" } = ending;
   const parts = await finalParts(ctx, stream, ending);
   await ctx.db.patch("chatMessages", stream.messageId, {
     status: outcome,
     ...(await finalFields(ctx, stream.messageId, parts)),
     ...(finishReason !== undefined && { finishReason }),
     ...(usage !== undefined && { usage }),
-    ...(error !== undefined && { error }),
+    ...(error !== undefined && { error, errorKind }),
   });
   await ctx.db.patch("streams", stream._id, {
     state: "done",

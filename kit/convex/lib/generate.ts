@@ -16,9 +16,15 @@ import { refusal } from "./errors";
 import { general } from "./format";
 import { Conversation } from "./llm/conversation";
 import { ConfigError, ModelError } from "./llm/errors";
-import { route } from "./llm/route";
+import { keysIn, route } from "./llm/route";
 import { redact } from "./llm/secret";
-import { addUsage, type Chunk, type FinishReason, type Usage } from "./parts";
+import {
+  addUsage,
+  type Chunk,
+  type ErrorKind,
+  type FinishReason,
+  type Usage,
+} from "./parts";
 import type { ApiKeys } from "./requests";
 import { environment, type Settings } from "./settings";
 import type { History, Result } from "./stored";
@@ -50,7 +56,7 @@ class Progress {
   usage: Usage | undefined;
   finishReason: FinishReason | undefined;
   error: string | undefined;
-  errorKind = "internal";
+  errorKind: ErrorKind = "internal";
 
   note(chunk: Chunk): void {
     switch (chunk.type) {
@@ -67,7 +73,7 @@ class Progress {
     }
   }
 
-  fail(error: string, kind: string): void {
+  fail(error: string, kind: ErrorKind): void {
     this.error = error;
     this.errorKind = kind;
     this.finishReason = "error";
@@ -155,10 +161,10 @@ async function read(
   progress: Progress,
   signal: AbortSignal,
 ): Promise<void> {
-  const secrets = Object.values(job.apiKeys).filter((key) => key !== undefined);
+  const given = Object.values(job.apiKeys).filter((key) => key !== undefined);
+  const secrets = [...given, ...keysIn(environment)];
   try {
     const chosen = route(job.model, job.apiKeys, environment);
-    secrets.push(chosen.apiKey.reveal());
     const history: History = await ctx.runQuery(internal.streaming.context, {
       messageId: job.messageId,
     });
@@ -170,11 +176,12 @@ async function read(
       tools,
       signal,
     });
-    for await (const chunk of streamReply(conversation, tools, signal)) {
+    const { toolTimeoutMs, maxSteps } = job.settings;
+    const options = { toolTimeoutMs, maxSteps, secrets };
+    for await (const chunk of streamReply(conversation, tools, signal, options)) {
       if (signal.aborted) return;
-      const safe = redacted(chunk, secrets);
-      progress.note(safe);
-      if (!(await writer.write(safe))) return;
+      progress.note(chunk);
+      if (!(await writer.write(chunk))) return;
     }
   } catch (error) {
     if (signal.aborted) return; // what was cut off says nothing
@@ -196,21 +203,11 @@ function systemOf(given: string | undefined, stored: string): string | undefined
   return [given, stored].filter(Boolean).join("\n\n") || undefined;
 }
 
-function redacted(chunk: Chunk, secrets: readonly string[]): Chunk {
-  switch (chunk.type) {
-    case "error":
-    case "tool-input-error":
-    case "tool-output-error":
-      return { ...chunk, errorText: redact(chunk.errorText, secrets) };
-    default:
-      return chunk;
-  }
-}
-
 function endingOf(writer: DeltaWriter, progress: Progress): Ending {
   const usage = progress.usage && { usage: progress.usage };
   if (writer.state === "full") {
-    progress.fail("The reply is longer than a message may be.", "too-large");
+    const text = "The reply is longer than a message may be. Ask for less at once.";
+    progress.fail(text, "reply-too-long");
   } else if (writer.state === "failed") {
     const { error } = writer;
     const cause = error instanceof Error ? error.message : String(error);

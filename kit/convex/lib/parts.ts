@@ -3,11 +3,12 @@
  * and the merging of neighbouring deltas. Pure. The shapes are `vChunk` and `vPart`.
  */
 import type { Infer } from "convex/values";
-import type { vChunk, vFinishReason, vPart, vUsage } from "../schema";
+import type { vChunk, vErrorKind, vFinishReason, vPart, vUsage } from "../schema";
 
 export type Chunk = Infer<typeof vChunk>;
 export type Part = Infer<typeof vPart>;
 export type Usage = Infer<typeof vUsage>;
+export type ErrorKind = Infer<typeof vErrorKind>;
 export type FinishReason = Infer<typeof vFinishReason>;
 
 type ChunkOf<Type extends Chunk["type"]> = Extract<Chunk, { type: Type }>;
@@ -109,7 +110,7 @@ export class PartsFold {
         this.putResult(chunk.toolCallId, chunk.outputText, false);
         break;
       case "tool-output-error":
-        this.putResult(chunk.toolCallId, chunk.errorText, true);
+        this.putResult(chunk.toolCallId, chunk.errorText, true, chunk.errorKind);
         break;
       case "error": {
         const { id, errorText, kind } = chunk;
@@ -131,7 +132,7 @@ export class PartsFold {
    *
    * Text and reasoning become done; a tool call whose arguments are incomplete becomes
    * an input error, and one without a result gets an error result, both saying
-   * `reason`.
+   * `reason`, of kind `tool-not-run`.
    */
   close(reason: string): void {
     for (const part of this.snapshot()) {
@@ -141,11 +142,12 @@ export class PartsFold {
       } else if (part.state === "input-streaming") {
         part.state = "input-error";
         part.errorText = reason;
+        part.errorKind = "tool-not-run";
       } else if (
         part.state === "input-available" &&
         !this.parts.has(resultId(part.id))
       ) {
-        this.putResult(part.id, reason, true);
+        this.putResult(part.id, reason, true, "tool-not-run");
       }
     }
   }
@@ -199,10 +201,16 @@ export class PartsFold {
     } else {
       part.state = "input-error";
       part.errorText = chunk.errorText;
+      if (chunk.errorKind !== undefined) part.errorKind = chunk.errorKind;
     }
   }
 
-  private putResult(toolCallId: string, text: string, isError: boolean): void {
+  private putResult(
+    toolCallId: string,
+    text: string,
+    isError: boolean,
+    errorKind?: ErrorKind,
+  ): void {
     const call = this.parts.get(toolCallId);
     const id = resultId(toolCallId);
     this.parts.set(id, {
@@ -212,6 +220,7 @@ export class PartsFold {
       toolName: call?.type === "tool-call" ? call.toolName : "",
       resultText: text,
       isError,
+      ...(errorKind !== undefined && { errorKind }),
     });
   }
 }

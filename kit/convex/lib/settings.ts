@@ -5,10 +5,13 @@
  * |---|---|---|
  * | KIT_FLUSH_INTERVAL_MS | how long text may wait before it is appended | 30 |
  * | KIT_LEASE_MS | after what silence a producer counts as dead | 15000 |
+ * | KIT_TOOL_TIMEOUT_MS | how long a tool may take; then the model is told so | 60000 |
+ * | KIT_MAX_STEPS | model calls in one reply; then it fails | 8 |
  * | KIT_REQUIRE_AUTH | `true`: answer nobody who is not signed in | false |
  *
  * 30 ms suits a deployment on the same machine; where each mutation is billed, take 100
- * to 250. The settings of models are in `llm/route`.
+ * to 250. The settings of models are in `llm/route`, the time limit of stalls among
+ * them.
  */
 import { refusal } from "./errors";
 import { general, quoted } from "./format";
@@ -24,6 +27,8 @@ export const environment: Environment = process.env;
 export interface Settings {
   flushIntervalMs: number;
   leaseMs: number;
+  toolTimeoutMs: number;
+  maxSteps: number;
 }
 
 /** Throws BadSetting for a value that cannot be used. */
@@ -31,6 +36,8 @@ export function readSettings(env: Environment = environment): Settings {
   return {
     flushIntervalMs: numberIn(env, "KIT_FLUSH_INTERVAL_MS", 30, 0, 10_000),
     leaseMs: numberIn(env, "KIT_LEASE_MS", 15_000, 100, 600_000),
+    toolTimeoutMs: numberIn(env, "KIT_TOOL_TIMEOUT_MS", 60_000, 1, 600_000),
+    maxSteps: numberIn(env, "KIT_MAX_STEPS", 8, 1, 100, { whole: true }),
   };
 }
 
@@ -53,15 +60,17 @@ function numberIn(
   fallback: number,
   low: number,
   high: number,
+  { whole = false } = {},
 ): number {
   const text = (env[variable] ?? "").trim();
   if (text === "") return fallback;
   const value = Number(text);
-  if (!(low <= value && value <= high)) {
+  if (!(low <= value && value <= high) || (whole && !Number.isInteger(value))) {
+    const what = whole ? "whole number" : "number of milliseconds";
     throw refusal(
       "BadSetting",
       `${variable} is ${quoted(text)} in the deployment's environment: set it to a ` +
-        `number of milliseconds from ${general(low)} to ${general(high)}, or unset it.`,
+        `${what} from ${general(low)} to ${general(high)}, or unset it.`,
     );
   }
   return value;

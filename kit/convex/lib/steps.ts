@@ -5,7 +5,7 @@
  * hold instead. Pure.
  */
 import { thousands } from "./format";
-import { type Chunk, resultId } from "./parts";
+import { type Chunk, type ErrorKind, resultId } from "./parts";
 import { firstCodePoints, isLongerThan } from "./text";
 import type { ToolArguments } from "./tools";
 
@@ -114,10 +114,15 @@ export class StepChunks {
     yield* this.endBlocks();
     for (const call of this.calls) {
       if (!call.complete) {
-        yield failInput(call, call.input, reason);
+        yield failInput(call, call.input, reason, "tool-not-run");
       } else if (call.error === null) {
         const { id: toolCallId } = call;
-        yield { type: "tool-output-error", toolCallId, errorText: reason };
+        yield {
+          type: "tool-output-error",
+          toolCallId,
+          errorText: reason,
+          errorKind: "tool-not-run",
+        };
       }
     }
   }
@@ -230,7 +235,8 @@ export class StepChunks {
     yield* this.settleText();
     const [args, error] = argumentsIn(text, this.maxInput);
     if (error !== null) {
-      yield failInput(call, firstCodePoints(text, this.maxInput), error);
+      const shown = firstCodePoints(text, this.maxInput);
+      yield failInput(call, shown, error, "tool-input");
       return;
     }
     call.args = args;
@@ -244,7 +250,12 @@ export class StepChunks {
   }
 }
 
-function failInput(call: Call, inputText: string, error: string): Chunk {
+function failInput(
+  call: Call,
+  inputText: string,
+  error: string,
+  errorKind: ErrorKind,
+): Chunk {
   call.complete = true;
   call.error = error;
   return {
@@ -253,6 +264,7 @@ function failInput(call: Call, inputText: string, error: string): Chunk {
     toolName: call.name,
     inputText,
     errorText: error,
+    errorKind,
   };
 }
 

@@ -8,7 +8,7 @@
 import { getConvexSize, v, type Infer } from "convex/values";
 import type { Doc, Id } from "../_generated/dataModel";
 import type { MutationCtx, QueryCtx } from "../_generated/server";
-import { vFinishReason, vMessageStatus, vUsage } from "../schema";
+import { vErrorKind, vFinishReason, vMessageStatus, vUsage } from "../schema";
 import { refusal } from "./errors";
 import { chunksOf } from "./log";
 import { contentOf, type Part, PartsFold } from "./parts";
@@ -46,6 +46,7 @@ export const vResult = v.object({
   usage: v.union(vUsage, v.null()),
   finishReason: v.union(vFinishReason, v.null()),
   error: v.union(v.string(), v.null()),
+  errorKind: v.union(vErrorKind, v.null()),
 });
 
 export type Result = Infer<typeof vResult>;
@@ -323,6 +324,7 @@ export async function resultOf(
     usage: message.usage ?? null,
     finishReason: message.finishReason ?? null,
     error: message.error ?? null,
+    errorKind: message.errorKind ?? null,
   };
 }
 

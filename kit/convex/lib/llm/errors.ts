@@ -1,20 +1,23 @@
 /** What can go wrong between a reply and its model. */
+import type { ErrorKind } from "../parts";
 import type { ProviderName } from "./providers";
 
-export type ModelErrorKind =
-  | "auth" // 401, or no key at all
-  | "billing" // 402
-  | "forbidden" // 403
-  | "not-found" // 404: no such model
-  | "bad-request" // 400, 422
-  | "too-large" // 413, context too long
-  | "rate-limit" // 429
-  | "overloaded" // 503, 529
-  | "server" // other 5xx
-  | "timeout" // nothing arrived for too long
-  | "connection" // refused, reset, cut
-  | "protocol" // what arrived is not the provider's format
-  | "interrupted"; // the stream ended without its terminal event
+export type ModelErrorKind = Extract<
+  ErrorKind,
+  | "auth"
+  | "billing"
+  | "forbidden"
+  | "not-found"
+  | "bad-request"
+  | "too-large"
+  | "rate-limit"
+  | "overloaded"
+  | "server"
+  | "timeout"
+  | "connection"
+  | "protocol"
+  | "interrupted"
+>;
 
 export interface ModelErrorDetails {
   status?: number | undefined;

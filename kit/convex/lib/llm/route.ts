@@ -56,7 +56,7 @@ export function route(model: string, apiKeys: ApiKeys, env: Environment): Route 
       home(name),
     );
   }
-  const fromEnv = keysBy((provider) => env[PROVIDERS[provider].keyVariable]);
+  const fromEnv = keysOf(env);
   for (const keys of [given, fromEnv]) {
     const provider = firstThatServes(name, keys);
     if (provider !== undefined) {
@@ -65,6 +65,11 @@ export function route(model: string, apiKeys: ApiKeys, env: Environment): Route 
     }
   }
   throw noKey(name);
+}
+
+/** The keys that an environment holds. */
+export function keysIn(env: Environment): string[] {
+  return Object.values(keysOf(env)).filter((key) => key !== "");
 }
 
 // --- which provider ---------------------------------------------------------------
@@ -76,6 +81,10 @@ function keysBy(key: (provider: ProviderName) => string | undefined): Keys {
     anthropic: named("anthropic"),
     openai: named("openai"),
   };
+}
+
+function keysOf(env: Environment): Keys {
+  return keysBy((provider) => env[PROVIDERS[provider].keyVariable]);
 }
 
 function firstThatServes(model: string, keys: Keys): ProviderName | undefined {

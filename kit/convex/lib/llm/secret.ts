@@ -41,14 +41,20 @@ export class Secret {
   }
 }
 
-/** `text` without these keys and without anything that looks like one. */
-export function redact(text: string, secrets: readonly string[]): string {
+/** `text` without these keys. */
+export function withoutKeys(text: string, secrets: readonly string[]): string {
   const values = [...secrets].sort((a, b) => b.length - a.length);
   for (const value of values) {
     if (value.length >= SHORTEST_KEY && value !== PLACEHOLDER_KEY) {
       text = text.replaceAll(value, REDACTED);
     }
   }
+  return text;
+}
+
+/** `text` without these keys and without anything that looks like one. */
+export function redact(text: string, secrets: readonly string[]): string {
+  text = withoutKeys(text, secrets);
   for (const [pattern, replacement] of PATTERNS) {
     text = text.replace(pattern, replacement);
   }
