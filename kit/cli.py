@@ -109,7 +109,11 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     copy_back = commands.add_parser(
-        "copy-back", help="copy what was written on Convex back into the SQL history"
+        "copy-back",
+        help="copy what was written on Convex back into the SQL history",
+        description="Copy what was written on Convex back into the SQL history, and "
+        "compare. As the user of KIT_CONVEX_TOKEN; with the deployment's key in "
+        "KIT_CONVEX_ADMIN_KEY: the tasks of all users.",
     )
     copy_back.add_argument(
         "--deployment-url", metavar="URL", required=True, help="the Convex deployment"

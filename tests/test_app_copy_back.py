@@ -16,6 +16,7 @@ from databases import history, postgres_url, url
 from deployment_fixture import DeploymentProcess, deployment_process
 from tokens import auth_config, token
 
+import kit.app.copy_back
 from kit.app.convex_rows import stored_message
 from kit.app.copy_back import copy_back, copy_between
 from kit.app.copy_report import TaskCopy
@@ -296,9 +297,10 @@ async def test_a_reply_that_is_being_written_is_left_until_it_has_ended(
 
 
 async def test_all_tasks_are_copied_whatever_their_number_and_length(
-    convex: Convex, history: History
+    convex: Convex, history: History, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    empty = [convex.task(f"t{number}") for number in range(120)]
+    monkeypatch.setattr(kit.app.copy_back, "TASKS_PER_PAGE", 10)
+    empty = [convex.task(f"t{number}") for number in range(25)]
     long = convex.task("long")
     for number in range(60):
         convex.turn(long, f"q{number}", f"a{number}")
@@ -351,6 +353,21 @@ async def test_a_task_that_only_sql_knows_has_nothing_to_copy(
     task = await copied(convex, history, task_id)
     assert (task.title, counts(task)) == ("before the flag", (0, 0, 0, 0, 1))
     assert task.complete
+
+
+async def test_the_tasks_of_users_are_copied_for_an_admin_only(
+    convex: Convex, history: History
+) -> None:
+    task_id = convex.task("Ann's")
+    convex.turn(task_id, "q", "a")
+    owned = {"ownerId": "https://issuer|ann"}
+    convex.functions.call("test:patch", id=task_id, fields=owned)
+    assert (await copy_back(convex, history)).tasks == []
+    with pytest.raises(ConfigError, match="as far as it shows its tasks to this"):
+        await copy_back(convex, history, task_ids=[task_id])
+    report = await copy_back(convex, history, of_everybody=True)
+    assert (report.copied, report.complete) == (2, True)
+    assert await texts(history, task_id) == ["q", "a"]
 
 
 async def test_a_dry_run_says_what_would_be_copied_and_writes_nothing(
@@ -443,7 +460,7 @@ async def test_a_copy_that_is_broken_off_goes_on_the_next_time(
 
     def go_away(path: str) -> None:
         seen.append(path)
-        if len(seen) == 6:
+        if len(seen) == 4:
             raise DeploymentUnreachable("http://127.0.0.1:1", "gone")
 
     convex.before_query = go_away
@@ -509,6 +526,7 @@ async def test_a_task_that_nobody_knows_is_an_error(
     for unknown in ("nope", gone):
         with pytest.raises(ConfigError, match=f"no task '{unknown}', neither"):
             await copy_back(convex, history, task_ids=[unknown])
+        assert await history.task(unknown) is None
 
 
 async def test_a_deployment_without_the_functions_says_what_to_do(
@@ -663,8 +681,7 @@ async def test_what_is_copied_is_what_the_user_of_the_token_has(tmp_path: Path) 
         options=["--auth", str(auth_config(tmp_path))],
     ) as deployment:
         for name in ("ann", "bob"):
-            async with Deployment(deployment.url, token=token(name)) as user:
-                await user.mutation("tasks:create", {"title": f"{name}'s"})
+            await create_task_of(deployment.url, name)
         history_url = f"sqlite:///{tmp_path / 'history.db'}"
         await open_and_close(history_url)
         env = {"KIT_CONVEX_TOKEN": token("ann")}
@@ -672,6 +689,36 @@ async def test_what_is_copied_is_what_the_user_of_the_token_has(tmp_path: Path) 
         assert [task.title for task in report.tasks] == ["ann's"]
         with pytest.raises(ConvexFunctionError, match="You are not signed in"):
             await copy_between(deployment.url, history_url, env={})
+
+
+def test_the_command_copies_what_all_users_have_for_an_admin(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = "sentinel-" + "k" * 32
+    history_url = f"sqlite:///{tmp_path / 'history.db'}"
+    asyncio.run(open_and_close(history_url))
+    with deployment_process(
+        data=tmp_path,
+        functions=None,
+        env={"KIT_ADMIN_KEY": key},
+        options=["--auth", str(auth_config(tmp_path))],
+    ) as deployment:
+        asyncio.run(create_task_of(deployment.url, "ann"))
+        arguments = ["copy-back", "--deployment-url", deployment.url]
+        arguments += ["--history-url", history_url]
+        assert main(arguments) == 2
+        assert "You are not signed in" in capsys.readouterr().err
+        monkeypatch.setenv("KIT_CONVEX_ADMIN_KEY", key)
+        assert main(arguments) == 0
+        out, err = capsys.readouterr()
+        assert out.startswith("0 of 0 messages copied")
+        assert "ann's" in out
+        assert key not in out + err
+
+
+async def create_task_of(url: str, name: str) -> None:
+    async with Deployment(url, token=token(name)) as user:
+        await user.mutation("tasks:create", {"title": f"{name}'s"})
 
 
 async def open_and_close(url: str) -> None:

@@ -33,7 +33,7 @@ from kit.errors import (
 
 __all__ = ["copy_back", "copy_between"]
 
-TASKS_PER_PAGE = 100
+TASKS_PER_PAGE = 500
 
 ConvexTask = Mapping[str, Any]
 
@@ -48,15 +48,20 @@ async def copy_between(
 ) -> CopyReport:
     """`copy_back` between two URLs. The SQL history must exist; it is not created.
 
-    On the deployment it acts as the user of the token in `env`, if there is one (see
-    `kit.client.credentials`). Raises ConfigError for a URL that cannot be used, and
-    what `copy_back` raises.
+    On the deployment it acts as the user of the token in `env`, or with the admin key
+    there, and then for everybody (see `kit.client.credentials`). Raises ConfigError for
+    a URL that cannot be used, and what `copy_back` raises.
     """
+    secrets = secrets_in(env)
     history = await History.open(history_url, create=False)
     try:
-        async with Deployment(deployment_url, **secrets_in(env)) as deployment:
+        async with Deployment(deployment_url, **secrets) as deployment:
             return await copy_back(
-                deployment, history, task_ids=task_ids, dry_run=dry_run
+                deployment,
+                history,
+                task_ids=task_ids,
+                dry_run=dry_run,
+                of_everybody=bool((secrets["admin_key"] or "").strip()),
             )
     finally:
         await history.close()
@@ -68,23 +73,25 @@ async def copy_back(
     *,
     task_ids: Iterable[str] | None = None,
     dry_run: bool = False,
+    of_everybody: bool = False,
 ) -> CopyReport:
     """Copy what Convex holds and SQL does not, then compare both.
 
-    `task_ids`: only these; None is all tasks that the deployment shows to the caller.
-    A task that SQL does not have is created there, with its id. With `dry_run` nothing
-    is written: the report counts what would be, and compares what is.
+    `task_ids`: only these; None is all tasks that Convex shows to the caller, or, with
+    `of_everybody`, all that there are: that takes an admin. A task that SQL does not
+    have is created there, with its id. With `dry_run` nothing is written: the report
+    counts what would be, and compares what is.
 
     Raises ConfigError for a task that neither of both knows, and for a deployment
     without the functions to read it; DeploymentError and DatabaseError when one of them
     fails. Each task is one transaction: tasks copied before stay, and calling again
     goes on with the rest, as it does after cancelling.
     """
-    copier = _Copier(convex, history, dry_run)
-    ids = await copier.all_tasks(first_only=task_ids is not None)
-    if task_ids is not None:
-        ids = list(dict.fromkeys(task_ids))
-    return CopyReport([await copier.copy(task_id) for task_id in ids], dry_run=dry_run)
+    copier = _Copier(convex, history, dry_run, of_everybody)
+    tasks = await copier.tasks()
+    ids = tasks if task_ids is None else dict.fromkeys(task_ids)
+    copies = [await copier.copy(task_id, tasks.get(task_id)) for task_id in ids]
+    return CopyReport(copies, dry_run=dry_run)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,17 +99,17 @@ class _Copier:
     convex: ConvexCalls
     history: History
     dry_run: bool
+    of_everybody: bool
 
-    async def all_tasks(self, *, first_only: bool) -> list[str]:
-        """The ids of all tasks; `first_only` just sees whether they can be read."""
-        ids: list[str] = []
+    async def tasks(self) -> dict[str, ConvexTask]:
+        """All tasks on Convex by their ids, oldest first."""
+        path = "tasks:pageOfAll" if self.of_everybody else "tasks:page"
+        tasks: dict[str, ConvexTask] = {}
         cursor: str | None = None
         while True:
             options = {"numItems": TASKS_PER_PAGE, "cursor": cursor}
             try:
-                page = await self.convex.query(
-                    "tasks:page", {"paginationOpts": options}
-                )
+                page = await self.convex.query(path, {"paginationOpts": options})
             except ConvexFunctionError:
                 raise
             except FunctionError as error:
@@ -111,14 +118,13 @@ class _Copier:
                     "deployment's functions older than this kit? Deploy them again: "
                     "kit deploy."
                 ) from None
-            ids += [task["_id"] for task in page["page"]]
-            if page["isDone"] or first_only:
-                return ids
+            tasks |= {task["_id"]: task for task in page["page"]}
+            if page["isDone"]:
+                return tasks
             cursor = page["continueCursor"]
 
-    async def copy(self, task_id: str) -> TaskCopy:
+    async def copy(self, task_id: str, task: ConvexTask | None) -> TaskCopy:
         """Copy one task, then read it from both stores and compare."""
-        task = await self._task(task_id)
         known = await self.history.task(task_id)
         title = self._title(task_id, task, known)
         messages, _ = await self._read(task)
@@ -144,16 +150,6 @@ class _Copier:
             problem=problem,
         )
 
-    async def _task(self, task_id: str) -> ConvexTask | None:
-        try:
-            found = await self.convex.query("tasks:get", {"taskId": task_id})
-        except ConvexFunctionError:
-            raise
-        except FunctionError:  # not an id of Convex's, but of SQL's
-            return None
-        task: ConvexTask | None = found
-        return task
-
     def _title(self, task_id: str, task: ConvexTask | None, known: Task | None) -> str:
         if task is not None:
             return str(task["title"])
@@ -170,11 +166,12 @@ class _Copier:
         """The messages on Convex: those that have ended, and the others."""
         ended: list[Message] = []
         unfinished: list[Unfinished] = []
+        path = "messages:pageOfAny" if self.of_everybody else "messages:page"
         after: dict[str, float] = {}
         more = task is not None
         while more and task is not None:
             args = {"taskId": task["_id"], **after}
-            page = await self.convex.query("messages:page", args)
+            page = await self.convex.query(path, args)
             for row in page["messages"]:
                 if has_ended(row):
                     ended.append(stored_message(row))

@@ -88,10 +88,8 @@ async def _before(
     return found
 
 
-async def oldest(
-    ctx: Any, task_id: str, limit: int, *, above: float
-) -> tuple[list[dict[str, Any]], bool]:
-    """The first `limit` messages with a larger sequence; and whether there are more.
+async def oldest(ctx: Any, task_id: str, limit: int, *, above: float) -> dict[str, Any]:
+    """The first `limit` messages with a larger sequence; and whether there are `more`.
 
     Fewer, if together they would be very large.
     """
@@ -101,14 +99,14 @@ async def oldest(
         batch = await _after(ctx, task_id, above, min(BATCH, limit + 1 - len(rows)))
         for document in batch:
             if len(rows) == limit:
-                return rows, True
+                return {"messages": rows, "more": True}
             row = await _whole(ctx, document)
             room -= size_of(row)
             if room < 0 and rows:
-                return rows, True
+                return {"messages": rows, "more": True}
             rows.append(row)
         if len(batch) < BATCH:
-            return rows, False
+            return {"messages": rows, "more": False}
         above = batch[-1]["sequence"]
 
 

@@ -14,6 +14,7 @@ from kit.convex.schema import task_fields
 from kit.deployment.functions import (
     UNSET,
     internal_mutation,
+    internal_query,
     mutation,
     pagination_opts_validator,
     pagination_result_validator,
@@ -61,6 +62,15 @@ async def page(ctx: Any, args: dict[str, Any]) -> Any:
     """All tasks of the caller, oldest first, page by page: Convex's own pagination."""
     owner = await caller(ctx)
     return await _tasks_of(ctx, owner).paginate(args["paginationOpts"])
+
+
+@internal_query(
+    args={"paginationOpts": pagination_opts_validator},
+    returns=pagination_result_validator(task),
+)
+async def pageOfAll(ctx: Any, args: dict[str, Any]) -> Any:
+    """`page` of the tasks of everybody, for an admin."""
+    return await ctx.db.query("tasks").paginate(args["paginationOpts"])
 
 
 @mutation(args={"taskId": v.id("tasks")}, returns=v.null())

@@ -5,7 +5,13 @@
  */
 import { paginationOptsValidator, paginationResultValidator } from "convex/server";
 import { v } from "convex/values";
-import { internalMutation, mutation, query, type QueryCtx } from "./_generated/server";
+import {
+  internalMutation,
+  internalQuery,
+  mutation,
+  query,
+  type QueryCtx,
+} from "./_generated/server";
 import { refusal, wholeNumber } from "./lib/errors";
 import { caller, ownTask, requireTask } from "./lib/owners";
 import { refuseWhileStreaming, removeContent as removeContentOf } from "./lib/removal";
@@ -63,6 +69,14 @@ export const page = query({
     const ownerId = await caller(ctx);
     return await tasksOf(ctx, ownerId).paginate(args.paginationOpts);
   },
+});
+
+/** `page` of the tasks of everybody, for an admin. */
+export const pageOfAll = internalQuery({
+  args: { paginationOpts: paginationOptsValidator },
+  returns: paginationResultValidator(vTask),
+  handler: async (ctx, args) =>
+    await ctx.db.query("tasks").paginate(args.paginationOpts),
 });
 
 /**
