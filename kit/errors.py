@@ -107,6 +107,7 @@ class RequestRejected(DeploymentError):
     def __init__(self, status: int, code: str, message: str) -> None:
         self.status = status
         self.code = code
+        self.message = message
         super().__init__(
             f"The deployment refused the request ({status} {code}): {message}"
         )

@@ -18,7 +18,14 @@ from pathlib import Path
 from rich.console import Console
 
 from kit.errors import ConfigError
-from kit.stack import DEPLOYMENT_URL, SCRIPTED_URL, Provider, Stack
+from kit.stack import (
+    ADMIN_KEY,
+    DEPLOYMENT_URL,
+    FUNCTIONS,
+    SCRIPTED_URL,
+    Provider,
+    Stack,
+)
 from kit.tour import notebooks_folder
 
 __all__ = ["lab"]
@@ -62,6 +69,10 @@ async def _lab(
     )
     async with stack:
         environment = {**os.environ, DEPLOYMENT_URL: stack.deployment_url}
+        if stack.admin_key is not None:
+            environment[ADMIN_KEY] = stack.admin_key.reveal()
+        if stack.functions is not None:
+            environment[FUNCTIONS] = str(stack.functions)
         if stack.scripted_url:
             environment[SCRIPTED_URL] = stack.scripted_url
         models = stack.scripted_url or "real providers, keys from the environment"

@@ -14,6 +14,7 @@ import asyncio
 import json
 import os
 import re
+import secrets
 import shutil
 import socket
 import sys
@@ -28,12 +29,24 @@ import aiohttp
 
 from kit.app.flags import set_flags
 from kit.errors import ConfigError, StackError
+from kit.llm.secret import Secret
 from kit.serving import HOST, STOP_WITH_PARENT
 
-__all__ = ["DEPLOYMENT_URL", "SCRIPTED_URL", "ServerProcess", "Stack"]
+__all__ = [
+    "ADMIN_KEY",
+    "DEPLOYMENT_URL",
+    "FUNCTIONS",
+    "SCRIPTED_URL",
+    "ServerProcess",
+    "Stack",
+]
 
 DEPLOYMENT_URL = "KIT_DEPLOYMENT_URL"
 SCRIPTED_URL = "KIT_SCRIPTED_URL"
+ADMIN_KEY = "KIT_ADMIN_KEY"
+FUNCTIONS = "KIT_FUNCTIONS"
+
+KIT_FUNCTIONS = Path(__file__).parent / "convex"
 
 API_KEYS = ("OPENROUTER_API_KEY", "ANTHROPIC_API_KEY", "OPENAI_API_KEY")
 
@@ -156,6 +169,10 @@ class Stack:
     `await Stack.start(...)` in a notebook, `await stack.aclose()` in its last cell; or
     `async with await Stack.start(...)`. `deployment` and `provider` are None when they
     are somebody else's (a URL was given, or real providers are used).
+
+    `functions` is the folder of functions of one's own that the deployment serves
+    beside the kit's, None if it is none of ours; `admin_key` opens what only admins
+    may (see `kit.explore`).
     """
 
     def __init__(
@@ -179,6 +196,7 @@ class Stack:
         self._external_url = deployment_url
         self._environment = _environment(provider)
         self._pace = pace
+        self.admin_key, self.functions = self._admin_access()
         self._earlier_requests = 0  # of a scripted provider that ran before us
         self.provider = self._scripted_provider(provider, pace)
         self.deployment = None if deployment_url else self._embedded_deployment()
@@ -245,6 +263,8 @@ class Stack:
         for server in (self.deployment, self.app):
             if server is not None:
                 server.env.update(self._environment)
+        if self.deployment is not None and self.admin_key is not None:
+            self.deployment.env[ADMIN_KEY] = self.admin_key.reveal()
         if self.deployment is not None:
             await self.deployment.start()
         self.set_flags(realtime=False)
@@ -372,8 +392,27 @@ class Stack:
         )
 
     def _embedded_deployment(self) -> ServerProcess:
-        data = self.folder / "deployment"
-        return self._server("deployment", "kit.deployment", "--data", str(data))
+        return self._server(
+            "deployment",
+            "kit.deployment",
+            f"--data={self.folder / 'deployment'}",
+            f"--functions={KIT_FUNCTIONS}",
+            f"--functions={self.folder / 'functions'}",
+            "--open",  # the admin key is for looking inside, not for locking up
+        )
+
+    def _admin_access(self) -> tuple[Secret | None, Path | None]:
+        """The admin key and the folder of one's own functions, as far as there are.
+
+        Of a deployment that is not ours they come from the environment: `kit lab`
+        puts those of its own there.
+        """
+        if self._external_url is None:
+            folder = self.folder / "functions"
+            folder.mkdir(parents=True, exist_ok=True)
+            return Secret(secrets.token_hex(32)), folder
+        key, path = os.environ.get(ADMIN_KEY), os.environ.get(FUNCTIONS)
+        return Secret(key) if key else None, Path(path) if path else None
 
     def _application(self) -> ServerProcess:
         self.env_file.parent.mkdir(parents=True, exist_ok=True)
@@ -398,6 +437,7 @@ def _environment(provider: Provider) -> dict[str, str]:
     """The servers' environment: real keys only where real providers are asked for."""
     environment = dict(os.environ)
     environment["PYTHONUNBUFFERED"] = "1"
+    environment.pop(ADMIN_KEY, None)  # for the deployment alone
     if provider == "real":
         environment.pop(SCRIPTED_URL, None)
         if not any(environment.get(name) for name in API_KEYS):

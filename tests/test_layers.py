@@ -33,6 +33,7 @@ LAYERS = {
     "kit.timeline": 5,
     "kit.tour": 6,
     "kit.drill": 6,
+    "kit.explore": 6,
     "kit.lab": 7,
     "kit.cli": 7,
     "kit": 7,
