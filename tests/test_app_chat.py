@@ -362,15 +362,55 @@ async def test_before_a_last_write_that_fails_is_told(make: Make) -> None:
     assert ("stream-error", {"error": "the disk is full"}) in app.events
 
 
-async def test_before_the_same_message_is_not_answered_twice(make: Make) -> None:
+@pytest.mark.parametrize("mode", ["before", "option-1"])
+async def test_the_same_message_is_not_answered_twice(make: Make, mode: Mode) -> None:
+    app = await make(mode)
+    await app.answer(client_message_id="c1")
+    await app.answer(client_message_id="c1")
+    assert len(app.llm.asked) + len(app.convex.asked) == 1
+    # Told again, for whoever missed it.
+    assert app.statuses == ["RUNNING", "COMPLETED", "COMPLETED"]
+    assert "message-error" not in app.names
+
+
+async def test_a_message_sent_again_while_it_is_answered_changes_nothing(
+    make: Make,
+) -> None:
     app = await make("before")
-    await app.answer(client_message_id="c1")
-    await app.answer(client_message_id="c1")
+    app.llm.reply = [content("half"), held := asyncio.Event(), COMPLETE]
+    message = UserMessage(app.task_id, "hello")
+    app.chat.submit(message)
+    await app.until(lambda: app.text == "half")
+    app.chat.submit(message)
+    held.set()
+    await app.until_status("COMPLETED")
+    assert (app.statuses, app.names.count("message-error")) == (
+        *(["RUNNING", "COMPLETED"],),
+        0,
+    )
+    assert len(app.llm.asked) == 1
+
+
+async def test_a_message_that_nobody_answered_is_answered_when_sent_again(
+    make: Make,
+) -> None:
+    """As when the server was killed between the two."""
+    app = await make("option-1")
+    await app.history.add_message(
+        *(app.task_id, "user", "hello"), llm_model="m", client_message_id="c1"
+    )
+    await app.answer("hello", client_message_id="c1")
+    assert await app.stored() == [("user", "hello"), ("assistant", "from Convex")]
+
+
+async def test_an_id_that_was_used_for_another_message_is_refused(make: Make) -> None:
+    app = await make("before")
+    await app.answer("hello", client_message_id="c1")
+    await app.answer("and now?", client_message_id="c1")
     assert len(app.llm.asked) == 1
     event, payload = app.events[-1]
     assert event == "message-error"
-    assert "accepted before" in payload["error"]
-    assert app.statuses == ["RUNNING", "COMPLETED"]
+    assert "used for another message" in payload["error"]
 
 
 async def test_a_message_that_cannot_be_stored_is_not_accepted(make: Make) -> None:

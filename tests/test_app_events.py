@@ -17,6 +17,7 @@ from aiohttp.test_utils import TestServer
 from kit.app.chat import DEFAULT_MODEL, ChatService, UserMessage
 from kit.app.events import Room, SocketEvents
 from kit.app.history import History
+from kit.app.runs import Run
 from kit.app.tasks import Tasks
 from kit.errors import DeploymentError, KitError
 
@@ -28,11 +29,16 @@ class RecordingChat(ChatService):
         self.submitted: list[UserMessage] = []
         self.stopped: list[str] = []
         self.refusal: Exception | None = None
+        self.accepts = True
 
-    def submit(self, message: UserMessage) -> None:
+    def submit(self, message: UserMessage) -> Run:
         if self.refusal is not None:
             raise self.refusal
         self.submitted.append(message)
+        self.run = Run()
+        if self.accepts:
+            self.run.accepted.set()
+        return self.run
 
     async def stop(self, task_id: str) -> None:
         if self.refusal is not None:
@@ -202,6 +208,22 @@ async def test_a_message_is_handed_on_with_what_it_names(
     assert first == UserMessage(task_id, "hello", "m", "c1")
     assert (second.text, second.model) == ("again", DEFAULT_MODEL)
     assert second.client_message_id
+
+
+async def test_a_message_is_acknowledged_when_it_is_accepted(
+    served: Served, task_id: str
+) -> None:
+    client = await served.client()
+    served.chat.accepts = False
+    message = {"taskId": task_id, "message": "hi"}
+    calling = asyncio.create_task(client.sio.call("user-message", message))
+    while not served.chat.submitted:  # noqa: ASYNC110 - a fake tells nobody
+        await asyncio.sleep(0)
+    other = await served.client()
+    await other.sio.call("join-task", {"taskId": task_id})  # a round trip later
+    assert not calling.done()
+    served.chat.run.accepted.set()
+    await calling
 
 
 async def test_events_of_one_client_are_dealt_with_in_their_order(

@@ -39,6 +39,7 @@ from types import MappingProxyType
 from typing import assert_never
 
 from kit.agent import Tool
+from kit.app.acceptance import accept
 from kit.app.convex_chat import ConvexChat
 from kit.app.convex_replies import ConvexReply
 from kit.app.flags import Mode
@@ -49,7 +50,7 @@ from kit.app.reply import WRITE_INTERVAL, Reply
 from kit.app.runs import Run, Runs
 from kit.app.tasks import Emit, Tasks
 from kit.app.workspace import Workspace
-from kit.errors import DatabaseError, DeploymentError, FunctionError, KitError
+from kit.errors import DeploymentError, FunctionError, KitError
 
 __all__ = ["DEFAULT_MODEL", "ChatService", "UserMessage", "get_system_prompt"]
 
@@ -236,17 +237,24 @@ class ChatService:
 
     # --- around the forms -------------------------------------------------------
 
-    def submit(self, message: UserMessage) -> None:
+    def submit(self, message: UserMessage) -> Run:
         """Begin to answer a message in the background; what happens is emitted.
 
-        Raises KitError if the task's last message is still being answered.
+        The run tells when it is accepted. The same one, sent again, changes nothing
+        while it is being answered. Raises KitError if another message of the task is.
         """
-        if message.task_id in self._runs:
+        run = self._runs.get(message.task_id)
+        if run is None:
+            run = self._runs.begin(
+                message.task_id, lambda _: self.process_message(message)
+            )
+            run.client_message_id = message.client_message_id
+        elif run.client_message_id != message.client_message_id:
             raise KitError(
                 "The last message of this task is still being answered. "
                 "Stop it (stop-stream) or wait for its end, then send this one again."
             )
-        self._runs.begin(message.task_id, lambda _: self.process_message(message))
+        return run
 
     async def process_message(self, message: UserMessage) -> None:
         """Answer one message, from status RUNNING to the status that it ends with.
@@ -258,8 +266,9 @@ class ChatService:
         task_id = message.task_id
         run = self._runs.get(task_id) or Run()
         try:
-            if self.mode != "option-2" and not await self._save_user_message(message):
+            if self.mode != "option-2" and not await self._accept(message):
                 return
+            run.accepted.set()
             await self._tasks.set_status(task_id, "RUNNING")
             async with self._sidecar(message):
                 status, error = await self._answer(message)
@@ -306,29 +315,27 @@ class ChatService:
             logger.exception("[CHAT] Task %s failed", message.task_id)
             return "FAILED", _told(error)
 
-    async def _save_user_message(self, message: UserMessage) -> bool:
-        """Whether the message is new and stored; if not, the client is told."""
+    async def _accept(self, message: UserMessage) -> bool:
+        """Whether the message is stored, and to be answered; if not, clients hear why.
+
+        One that was sent again and has its reply is only told how the task is.
+        """
+        task_id = message.task_id
         try:
-            stored = await self._history.add_message(
-                message.task_id,
-                "user",
+            is_new = await accept(
+                self._history,
+                task_id,
                 message.text,
-                llm_model=message.model,
+                model=message.model,
                 client_message_id=message.client_message_id,
             )
-        except DatabaseError as error:
-            logger.warning("[CHAT] Task %s: %s", message.task_id, error)
-            why = f"The message was not accepted. {error}"
-        else:
-            if stored is not None:
-                return True
-            why = (
-                "This message was accepted before "
-                f"(clientMessageId {message.client_message_id}); its reply is in the "
-                "chat history. A new message needs a new clientMessageId."
-            )
-        await self._emit(message.task_id, "message-error", {"error": why})
-        return False
+            if not is_new:
+                await self._tasks.tell(task_id)
+        except KitError as error:
+            logger.warning("[CHAT] Task %s: %s", task_id, error)
+            await self._emit(task_id, "message-error", {"error": str(error)})
+            return False
+        return is_new
 
     # --- stopping ---------------------------------------------------------------
 

@@ -218,7 +218,7 @@ class SocketEvents:
         text = valid_text(payload.message)
         if not text.strip():
             raise KitError("the message is empty. Write something.")
-        self._chat.submit(
+        run = self._chat.submit(
             UserMessage(
                 payload.taskId,
                 text,
@@ -226,6 +226,8 @@ class SocketEvents:
                 payload.clientMessageId or uuid.uuid4().hex,
             )
         )
+        # What is acknowledged is not lost if the server is.
+        await run.accepted.wait()
 
     async def _stop_stream(self, sid: str, payload: _TaskPayload) -> None:
         """Stopping takes as long as the reply's end; the client's events go on."""

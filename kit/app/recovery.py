@@ -13,6 +13,7 @@ import logging
 from collections.abc import Sequence
 from functools import partial
 
+from kit.app.acceptance import answer_to
 from kit.app.convex_replies import ConvexReplies, ConvexReply
 from kit.app.convex_rows import stored_message
 from kit.app.flags import Mode
@@ -68,7 +69,7 @@ class Recovery:
         error: str | None = None
         try:
             try:
-                status = await self._find_out(task_id)
+                status = await self._find_out(task_id, run)
             except KitError as failure:
                 status, error = "FAILED", str(failure)
             run.ended = True
@@ -78,31 +79,30 @@ class Recovery:
                 await self._tasks.set_status(task_id, "STOPPED")
             raise
 
-    async def _find_out(self, task_id: str) -> TaskStatus:
+    async def _find_out(self, task_id: str, run: Run) -> TaskStatus:
         """Wait until the reply that was asked for has ended; the task's status.
 
         Option 1 gets its copy of the reply then. Raises KitError when there is no
         whole reply, and says why.
         """
         if self._mode == "option-2":
-            asked = await self._convex.last_client_message_id(task_id)
-            return status_of(await self._reply_in_convex(task_id, asked))
+            run.client_message_id = await self._convex.last_client_message_id(task_id)
+            return status_of(await self._reply_in_convex(task_id, run))
         messages = await self._history.messages(task_id)
         question = _last_question(messages)
         if question is None:
             raise KitError(NOT_BEGUN)
-        if answer := _answer(messages, to=question):
+        if answer := answer_to(question, messages):
             return await self._settle(answer)
-        stored = await self._reply_in_convex(task_id, question.get("clientMessageId"))
+        run.client_message_id = question.get("clientMessageId")
+        stored = await self._reply_in_convex(task_id, run)
         await copy_to_sql(self._history, task_id, stored)
         return status_of(stored)
 
-    async def _reply_in_convex(
-        self, task_id: str, client_message_id: str | None
-    ) -> ConvexReply:
+    async def _reply_in_convex(self, task_id: str, run: Run) -> ConvexReply:
         found = None
-        if client_message_id is not None:
-            found = await self._convex.find(task_id, client_message_id)
+        if run.client_message_id is not None:
+            found = await self._convex.find(task_id, run.client_message_id)
         if found is None:
             raise KitError(NOT_BEGUN)
         return found
@@ -131,6 +131,10 @@ async def copy_to_sql(history: History, task_id: str, stored: ConvexReply) -> No
     if not metadata["parts"]:
         return  # stopped before its first word
     try:
+        if any(
+            known["id"] == message["id"] for known in await history.messages(task_id)
+        ):
+            return
         await history.add_message(
             task_id,
             "assistant",
@@ -152,9 +156,3 @@ def status_of(stored: ConvexReply) -> TaskStatus:
 
 def _last_question(messages: Sequence[Message]) -> Message | None:
     return next((m for m in reversed(messages) if m["role"] == "user"), None)
-
-
-def _answer(messages: Sequence[Message], *, to: Message) -> Message | None:
-    """What SQL has of the reply: a fallback's, or a copy that was just made."""
-    later = messages[messages.index(to) + 1 :]
-    return next((m for m in later if m["role"] == "assistant"), None)

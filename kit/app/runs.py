@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 __all__ = ["Run", "Runs"]
@@ -15,6 +15,9 @@ class Run:
     """A message being answered."""
 
     answering: asyncio.Task[None] | None = None
+    client_message_id: str | None = None  # None while it is not known
+    accepted: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the message is stored where this form stores it, or the run ended."""
     in_convex: bool = False  # while Convex streams the reply
     stop_requested: bool = False
     ended: bool = False  # only its last status is still to be told
@@ -40,8 +43,13 @@ class Runs:
         """Begin a run in the background; it is gone from here when `work` has ended."""
         run = self._runs[task_id] = Run()
         run.answering = asyncio.create_task(work(run))
+
+        def end(_: object) -> None:
+            run.accepted.set()
+            del self._runs[task_id]
+
         # Not by the work itself: cancelled at once, it never runs.
-        run.answering.add_done_callback(lambda _: self._runs.pop(task_id))
+        run.answering.add_done_callback(end)
         return run
 
     def get(self, task_id: str) -> Run | None:

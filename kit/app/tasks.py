@@ -76,6 +76,13 @@ class Tasks:
             logger.warning("[CHAT] Task %s: %s", task_id, failure)
         await self._emit(task_id, STATUS_EVENT, status_payload(task_id, status, error))
 
+    async def tell(self, task_id: str) -> None:
+        """Emit the status that is stored. Raises DatabaseError."""
+        task = await self._history.task(task_id)
+        if task is not None:
+            payload = status_payload(task_id, task["status"], task.get("errorMessage"))
+            await self._emit(task_id, STATUS_EVENT, payload)
+
 
 def status_payload(
     task_id: str, status: TaskStatus, error: str | None = None
