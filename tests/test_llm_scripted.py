@@ -12,10 +12,20 @@ from typing import Any
 
 import aiohttp
 import pytest
-from llm_helpers import MODELS, SENTINEL_KEY, journal, model_named, scripted
+from llm_helpers import (
+    MODELS,
+    SENTINEL_KEY,
+    collect,
+    journal,
+    model_named,
+    opened,
+    scripted,
+)
 
 from kit.llm.providers import PROVIDERS, ProviderName
+from kit.llm.route import open_wire, route
 from kit.llm.scripted import main
+from kit.llm.wire import Turn
 
 NAMES: list[ProviderName] = list(PROVIDERS)
 ENDPOINTS: dict[ProviderName, str] = {
@@ -449,6 +459,28 @@ async def test_the_journal_remembers_requests_and_no_key() -> None:
     assert (third["status"], third["model"]) == (400, "")
     assert first["keyHash"] == second["keyHash"] != ""
     assert SENTINEL_KEY not in json.dumps(entries)
+
+
+@pytest.mark.parametrize("provider", NAMES)
+async def test_the_log_tells_who_said_what_in_a_request(provider: ProviderName) -> None:
+    said = [
+        Turn("user", "first"),
+        Turn("assistant", "é" * 300),
+        Turn("user", "last"),
+    ]
+    async with scripted() as url:
+        way = route(MODELS[provider], {}, {"KIT_SCRIPTED_URL": url})
+        async with opened(open_wire(way)) as wire:
+            talk = wire.conversation(model=way.model, system="Be brief.", turns=said)
+            await collect(talk)
+        await post(url, provider, minimal(provider))
+        first, second = await journal(url)
+    assert first["turns"] == [
+        {"role": "user", "text": "first"},
+        {"role": "assistant", "text": "é" * 200},
+        {"role": "user", "text": "last"},
+    ]
+    assert second["turns"] == [{"role": "user", "text": "hi"}]
 
 
 async def ended(url: str) -> dict[str, Any]:

@@ -26,6 +26,7 @@ __all__ = [
     "needs_reasoning",
     "plain_text",
     "require",
+    "said",
     "sse",
 ]
 
@@ -145,3 +146,25 @@ def plain_text(content: Any, *types: str) -> str:
         for block in content
         if isinstance(block, dict) and block.get("type") in types
     )
+
+
+TURN_LENGTH = 200  # characters
+_TEXTS = ("text", "input_text", "output_text")
+
+
+def said(body: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Who said what in a request of any format, in order, as `{"role", "text"}`.
+
+    Of the users and the model; of long texts, the beginning.
+    """
+    items = body.get("messages", body.get("input"))
+    if isinstance(items, str):
+        items = [{"role": "user", "content": items}]
+    turns: list[dict[str, str]] = []
+    for item in items if isinstance(items, list) else ():
+        role = item.get("role") if isinstance(item, dict) else None
+        if role in ("user", "assistant") and (
+            text := plain_text(item.get("content"), *_TEXTS)
+        ):
+            turns.append({"role": role, "text": text[:TURN_LENGTH]})
+    return turns

@@ -4,14 +4,16 @@ Holds no key: only a short hash, by which two keys can be told apart. `GET /log`
 answers `{"requests": [...]}`, oldest first, each
 
     {"number": 1, "wire": "anthropic", "model": "claude-opus-5-5", "prompt": "...",
+     "turns": [{"role": "user", "text": "..."}],
      "keyHash": "ab12cd34", "userAgent": "...", "receivedAt": 1763800000.0,
      "status": 200, "outcome": "complete", "endedAt": 1763800003.2,
      "tokens": ["Hel", "lo"], "tokenTimes": [1763800000.1, 1763800000.2]}
 
-`outcome` is `streaming` until it is one of `complete`, `disconnected` (the caller
-went away; `endedAt` says when that was seen), `refused` (an HTTP error), or the fault
-that was played: `error-mid`, `drop`, `eof`. Times are seconds since the epoch, taken
-just before the token was written to the socket.
+`turns` is who said what in the request, see `formats.said`. `outcome` is `streaming`
+until it is one of `complete`, `disconnected` (the caller went away; `endedAt` says when
+that was seen), `refused` (an HTTP error), or the fault that was played: `error-mid`,
+`drop`, `eof`. Times are seconds since the epoch, taken just before the token was
+written to the socket.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ class Entry:
     userAgent: str
     model: str = ""
     prompt: str = ""
+    turns: list[dict[str, str]] = field(default_factory=list)
     status: int = 200
     outcome: str = "streaming"
     receivedAt: float = field(default_factory=time.time)

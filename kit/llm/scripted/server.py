@@ -21,7 +21,7 @@ from kit.errors import KitError
 from kit.llm.providers import PROVIDERS
 from kit.llm.scripted.anthropic_messages import AnthropicMessages, model_card
 from kit.llm.scripted.chat_completions import ChatCompletions
-from kit.llm.scripted.formats import Format, Refused
+from kit.llm.scripted.formats import Format, Refused, said
 from kit.llm.scripted.journal import Entry, Journal
 from kit.llm.scripted.playback import Playback
 from kit.llm.scripted.reply import Ask, Reply, compose
@@ -263,6 +263,7 @@ async def _read(
     except (AttributeError, TypeError, KeyError):
         raise Refused(400, "the body has values of the wrong type") from None
     entry.prompt = ask.prompt
+    entry.turns = said(body)
     if body.get("stream") is not True:
         raise Refused(
             400, "only streaming is scripted: send stream: true", param="stream"
