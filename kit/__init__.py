@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from kit.app.hooks import use_hybrid_task, use_message_streaming, use_task_socket
     from kit.checks import Checks, Recorder
     from kit.client import BlockingDeployment, Deployment
+    from kit.doctor import diagnose
     from kit.show import show_diff, show_source, show_source_diff
     from kit.stack import Stack
     from kit.widget import ChatView
@@ -26,6 +27,7 @@ __all__ = [
     "Deployment",
     "Recorder",
     "Stack",
+    "diagnose",
     "show_diff",
     "show_source",
     "show_source_diff",
@@ -41,6 +43,7 @@ _HOMES = {
     "Deployment": "kit.client",
     "Recorder": "kit.checks",
     "Stack": "kit.stack",
+    "diagnose": "kit.doctor",
     "show_diff": "kit.show",
     "show_source": "kit.show",
     "show_source_diff": "kit.show",

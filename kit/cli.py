@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kit import __version__
-from kit.errors import KitError
+from kit.errors import ConfigError, KitError
 
 __all__ = ["main"]
 
@@ -35,6 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if options.command == "lab":
             return _lab(options, rest)
+        if options.command == "doctor":
+            return _doctor(options)
         if options.command == "drill":
             return _drill(options)
         if options.command == "deploy":
@@ -96,6 +98,28 @@ def _parser() -> argparse.ArgumentParser:
     deploy.add_argument(
         "--preview-name", metavar="NAME", help="with a preview deploy key"
     )
+
+    doctor = commands.add_parser(
+        "doctor", help="find out why it does not work, and what to do"
+    )
+    doctor.add_argument(
+        "--env-file",
+        type=Path,
+        metavar="PATH",
+        help="the application's settings (.env.local, apps/frontend/.env.local)",
+    )
+    doctor.add_argument(
+        "--deployment-url", metavar="URL", help="another deployment than the file's"
+    )
+    doctor.add_argument(
+        "--app-url", metavar="URL", help="where the application runs (KIT_APP_URL)"
+    )
+    doctor.add_argument("--task", metavar="ID", help="a task that shows nothing")
+    doctor.add_argument("--provider", metavar="NAME", help="try only this one's key")
+    doctor.add_argument(
+        "--timeout", type=float, default=10.0, metavar="S", help="for each look (10)"
+    )
+    doctor.add_argument("--format", choices=("table", "json"), default="table")
 
     drill = commands.add_parser(
         "drill", help="break things on purpose while replies stream, and check"
@@ -159,6 +183,26 @@ def _tour(options: argparse.Namespace) -> int:
     if options.provider != "scripted":
         parameters["provider"] = options.provider
     return tour(out=options.out, only=options.names, parameters=parameters)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    try:
+        from kit.doctor.command import doctor
+    except ImportError as error:
+        raise ConfigError(
+            f"{sys.executable} lacks what the kit needs: {error}. Install it again "
+            "with this interpreter: python -m pip install -e . (in a checkout)"
+        ) from None
+
+    return doctor(
+        env_file=options.env_file,
+        deployment_url=options.deployment_url,
+        app_url=options.app_url,
+        task=options.task,
+        provider=options.provider,
+        timeout=options.timeout,
+        format=options.format,
+    )
 
 
 def _drill(options: argparse.Namespace) -> int:

@@ -32,6 +32,7 @@ LAYERS = {
     "kit.report": 6,
     "kit.timeline": 5,
     "kit.tour": 6,
+    "kit.doctor": 6,
     "kit.drill": 6,
     "kit.explore": 6,
     "kit.lab": 7,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import kit
 from kit.client import Deployment
+from kit.doctor.faults import FAULTS
 from kit.stack import ServerProcess
 from kit.tour import find_notebooks
 
@@ -66,8 +67,16 @@ def test_the_commands_are_two_lines_that_exist() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "kit.cli", "--help"], capture_output=True, text=True
     )
-    for command in ("tour", "lab", "deployment", "provider"):
+    for command in ("tour", "lab", "doctor", "deployment", "provider"):
         assert command in done.stdout
+
+
+def test_the_faults_are_named_as_the_doctor_names_them() -> None:
+    _, table = README.split("<!-- faults -->")
+    _, _, *rows = table.split("<!-- /faults -->")[0].strip().splitlines()
+    found = [row.strip("|").split("|")[1].strip() for row in rows]
+    assert len(found) > 5
+    assert set(found) <= {fault.title for fault in FAULTS.values()}
 
 
 def test_every_notebook_and_every_public_name_is_mentioned() -> None:
