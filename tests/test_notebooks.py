@@ -70,7 +70,7 @@ async def test_the_report_of_all_opens_from_disk_and_prints(
 def test_a_notebook_is_committed_clean(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
-    check_parameters(path, {})
+    check_parameters(path, {"deployment_url": "URL", "provider": "real"})
     assert notebook.metadata.kernelspec.name == "python3"
     assert "widgets" not in notebook.metadata
     assert "papermill" not in notebook.metadata

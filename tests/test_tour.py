@@ -84,6 +84,28 @@ def test_an_unknown_parameter_is_an_error(tmp_path: Path) -> None:
         tour.check_parameters(path, {"nmae": "Ada"})
 
 
+@pytest.mark.parametrize(
+    "source", ["name: str | None = None  # who", "name = None", "a = 1\nname = a"]
+)
+def test_a_parameter_is_known_however_it_is_written(
+    tmp_path: Path, source: str
+) -> None:
+    path = write_notebook(tmp_path, "01_greeting")
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[1].source = source
+    nbformat.write(notebook, path)
+    tour.check_parameters(path, {"name": "Ada"})
+
+
+def test_parameters_that_cannot_be_read_are_an_error(tmp_path: Path) -> None:
+    path = write_notebook(tmp_path, "01_greeting")
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[1].source = "name ="
+    nbformat.write(notebook, path)
+    with pytest.raises(ConfigError, match=r"01_greeting\.ipynb: .*cannot be read"):
+        tour.check_parameters(path, {})
+
+
 def test_a_notebook_without_parameters_is_an_error(tmp_path: Path) -> None:
     path = write_notebook(tmp_path, "01_bare")
     notebook = nbformat.read(path, as_version=4)
