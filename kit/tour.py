@@ -9,6 +9,7 @@ completed.
 from __future__ import annotations
 
 import ast
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -147,6 +148,8 @@ def run_notebook(
 
     parameters = dict(parameters or {})
     check_parameters(path, parameters)
+    # What it warns of is checked; it overlooks parameters, see `_parameters_of`.
+    logging.getLogger("papermill").setLevel(logging.ERROR)
     executed = out / path.name
     # papermill adds a cell of its own when there are parameters to inject.
     cells = len(nbformat.read(path, as_version=4).cells) + bool(parameters)

@@ -97,6 +97,20 @@ def test_a_parameter_is_known_however_it_is_written(
     tour.check_parameters(path, {"name": "Ada"})
 
 
+def test_such_a_parameter_is_set_without_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write_notebook(tmp_path, "01_greeting", CHECKING)
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[1].source = "name: str | None = None  # who is greeted"
+    nbformat.write(notebook, path)
+    out = tmp_path / "out"
+    out.mkdir()
+    run = tour.run_notebook(path, out, {"name": "Ada"})
+    assert [check.evidence for check in run.checks] == ["Ada"]
+    assert "unknown parameter" not in caplog.text
+
+
 def test_parameters_that_cannot_be_read_are_an_error(tmp_path: Path) -> None:
     path = write_notebook(tmp_path, "01_greeting")
     notebook = nbformat.read(path, as_version=4)
