@@ -5,8 +5,8 @@ from typing import Any
 from kit.app.comparison import Comparison
 from kit.app.copy_report import CopyReport, TaskCopy, Unfinished
 
-SAME = Comparison("a" * 64, "a" * 64, (), 1)
-OTHER = Comparison("a" * 64, "b" * 64, ("user's message m1 is not in SQL",), 0)
+SAME = Comparison("a" * 64, "a" * 64, (), (), 1)
+OTHER = Comparison("a" * 64, "b" * 64, ("m1",), ("user's message m2 differs in x",), 0)
 
 
 def task(task_id: str = "t1", comparison: Comparison = SAME, **more: Any) -> TaskCopy:
@@ -52,8 +52,9 @@ def test_what_is_left_to_do_is_listed() -> None:
     )
     assert not report.complete
     assert [task.complete for task in report.tasks] == [False, False, False, True]
-    assert str(report).splitlines()[-3:] == [
-        "✗ t1: user's message m1 is not in SQL",
+    assert str(report).splitlines()[-4:] == [
+        "✗ t1: message m1 is not in SQL",
+        "✗ t1: user's message m2 differs in x",
         "✗ t2: message m9 is streaming: copy again when it has ended",
         "✗ t3: Taken.",
     ]
@@ -61,8 +62,13 @@ def test_what_is_left_to_do_is_listed() -> None:
 
 
 def test_very_many_differences_are_counted() -> None:
-    many = Comparison("a", "b", tuple(map(str, range(15))), 0)
-    assert list(task(comparison=many).remarks())[-2:] == ["9", "5 more differences"]
+    many = tuple(map(str, range(15)))
+    remarks = list(task(comparison=Comparison("a", "b", many, many, 0)).remarks())
+    assert remarks[9:11] == [
+        "message 9 is not in SQL",
+        "5 more messages are not in SQL",
+    ]
+    assert remarks[-2:] == ["9", "5 more differences"]
 
 
 def test_of_very_many_tasks_those_with_something_to_tell_are_shown() -> None:
@@ -80,6 +86,8 @@ def test_a_dry_run_says_so() -> None:
     report = CopyReport([task(comparison=OTHER)], dry_run=True)
     assert "10 of 12 messages would be copied" in str(report)
     assert "to copy" in str(report)
+    assert "m1 is not in SQL" not in str(report)
+    assert "✗ t1: user's message m2 differs in x" in str(report)
     assert repr(report) == "<CopyReport 1 tasks, 10 messages to copy, incomplete>"
 
 
@@ -88,7 +96,7 @@ def test_a_notebook_shows_a_table_with_nothing_of_a_title_taken_for_html() -> No
     assert shown["text/plain"] == str(CopyReport([task("t1", OTHER)]))
     assert "<table>" in shown["text/html"]
     assert "Chat &lt;b&gt; (t1)" in shown["text/html"]
-    assert "<li>t1: user&#x27;s message m1 is not in SQL</li>" in shown["text/html"]
+    assert "<li>t1: user&#x27;s message m2 differs in x</li>" in shown["text/html"]
 
 
 def test_a_long_title_is_cut_and_a_broken_one_is_one_line() -> None:

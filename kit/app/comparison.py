@@ -21,19 +21,23 @@ __all__ = ["Comparison", "compare"]
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """`differences` in words; the digests are of what was said, each store's own.
+    """`missing`: the ids on Convex of what SQL lacks; `differences` in words.
 
-    `only_in_sql`: how many messages SQL has beside those of Convex.
+    The digests are of what was said, each store's own. `only_in_sql`: how many messages
+    SQL has beside those of Convex.
     """
 
     convex_digest: str
     sql_digest: str
+    missing: tuple[str, ...]
     differences: tuple[str, ...]
     only_in_sql: int
 
     @property
     def equal(self) -> bool:
-        return not self.differences and self.convex_digest == self.sql_digest
+        return self.convex_digest == self.sql_digest and not (
+            self.missing or self.differences
+        )
 
 
 def compare(on_convex: Sequence[Message], in_sql: Sequence[Message]) -> Comparison:
@@ -44,6 +48,7 @@ def compare(on_convex: Sequence[Message], in_sql: Sequence[Message]) -> Comparis
     return Comparison(
         convex_digest=_digest(on_convex),
         sql_digest=_digest(kept),
+        missing=tuple(m["id"] for m in on_convex if m["id"] not in same),
         differences=tuple(_differences(on_convex, kept, same)),
         only_in_sql=len(in_sql) - len(kept),
     )
@@ -56,10 +61,9 @@ def _differences(
     places = {message["id"]: place for place, message in enumerate(kept)}
     last = -1
     for message in on_convex:
-        name = f"{message['role']}'s message {message['id']}"
         if message["id"] not in same:
-            yield f"{name} is not in SQL"
             continue
+        name = f"{message['role']}'s message {message['id']}"
         stored = by_id[same[message["id"]]]
         for field in _differing(_said(message), _said(stored)):
             yield f"{name} differs in {field}"

@@ -6,7 +6,7 @@ Holds the figures of each task and how they are shown. Copies and compares nothi
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ __all__ = ["CopyReport", "TaskCopy", "Unfinished"]
 
 SHOWN_TASKS = 20
 """Of more tasks than these, only those with something to tell have a row."""
-SHOWN_DIFFERENCES = 10
+SHOWN_REMARKS = 10  # of a kind, per task
 DIGEST = 12  # characters, which are enough to be told apart
 TITLE = 40
 
@@ -62,8 +62,11 @@ class TaskCopy:
             f"and {comparison.sql_digest[:DIGEST]}"
         )
 
-    def remarks(self) -> Iterator[str]:
-        """What somebody has to look at, a line each; none if it is complete."""
+    def remarks(self, *, dry_run: bool = False) -> Iterator[str]:
+        """What somebody has to look at, a line each; none if it is complete.
+
+        In a dry run, what is missing is what would be copied.
+        """
         if self.problem is not None:
             yield self.problem
         for message in self.unfinished:
@@ -71,10 +74,13 @@ class TaskCopy:
                 f"message {message.message_id} is {message.status}: "
                 "copy again when it has ended"
             )
-        differences = self.comparison.differences
-        yield from differences[:SHOWN_DIFFERENCES]
-        if len(differences) > SHOWN_DIFFERENCES:
-            yield f"{len(differences) - SHOWN_DIFFERENCES} more differences"
+        missing = (
+            []
+            if dry_run
+            else [f"message {name} is not in SQL" for name in self.comparison.missing]
+        )
+        yield from _shortened(missing, "more messages are not in SQL")
+        yield from _shortened(self.comparison.differences, "more differences")
 
 
 class CopyReport:
@@ -148,11 +154,14 @@ class CopyReport:
 
     def _remarks(self) -> Iterator[str]:
         for task in self.tasks:
-            for remark in task.remarks():
+            for remark in task.remarks(dry_run=self.dry_run):
                 yield f"{task.task_id}: {remark}"
 
     def _as_html(self) -> str:
-        headings = "".join(f"<th>{heading}</th>" for heading in self._headings())
+        headings = "".join(
+            f'<th style="text-align:{_align(place)}">{heading}</th>'
+            for place, heading in enumerate(self._headings())
+        )
         rows = "".join(
             "<tr>"
             + "".join(
@@ -171,6 +180,12 @@ class CopyReport:
 
 
 _LAST = 6  # the column of the verdict, which is text
+
+
+def _shortened(remarks: Sequence[str], rest: str) -> Iterator[str]:
+    yield from remarks[:SHOWN_REMARKS]
+    if len(remarks) > SHOWN_REMARKS:
+        yield f"{len(remarks) - SHOWN_REMARKS} {rest}"
 
 
 def _align(place: int) -> str:
