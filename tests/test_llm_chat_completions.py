@@ -314,6 +314,24 @@ async def test_reasoning_details_go_back_joined_and_otherwise_unchanged() -> Non
     ]
 
 
+@pytest.mark.parametrize("arguments", ['{"a": ', "[1]", "7"])
+async def test_arguments_that_are_no_object_go_back_wrapped(arguments: str) -> None:
+    seen: list[httpx2.Request] = []
+    first = body(
+        call(0, id="c1", name="f", arguments=arguments), chunk({}, "tool_calls")
+    )
+    last = body(chunk({"content": "Done"}), chunk({}, "stop"))
+    async with talking("openrouter", first, last, seen=seen) as conversation:
+        chunks = await collect(conversation)
+        conversation.add_tool_results([ToolResult("c1", "no", is_error=True)])
+        await collect(conversation)
+    [available] = [c for c in chunks if c["type"] == "tool-input-available"]
+    assert available["inputText"] == arguments.strip()
+    [made] = sent(seen[1])["messages"][1]["tool_calls"]
+    wrapped = {"INVALID_JSON": arguments.strip()}
+    assert json.loads(made["function"]["arguments"]) == wrapped
+
+
 async def test_a_request_holds_what_it_must() -> None:
     seen: list[httpx2.Request] = []
     stream = body(chunk({}, "stop"))

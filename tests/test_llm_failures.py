@@ -19,6 +19,22 @@ CLAUDE = Failures(route_to("anthropic"), anthropic)
 OPENAI = Failures(route_to("openai"), openai)
 OPENROUTER = Failures(route_to("openrouter"), openai)
 
+# What the providers say of a conversation that is too long.
+LONG_REPLY = (
+    "input length and `max_tokens` exceed context limit: 178959 + 64000 > 200000, "
+    "decrease input length or `max_tokens` and try again"
+)
+LONG_CONVERSATION = (
+    "This endpoint's maximum context length is 262000 tokens. However, you requested "
+    "about 263390 tokens (263390 of text input)."
+)
+PASSED_ON = json.dumps(
+    {
+        "type": "error",
+        "error": {"type": "invalid_request_error", "message": "Prompt is too long"},
+    }
+)
+
 REQUEST = httpx2.Request("POST", "https://example.com/v1/messages")
 
 
@@ -79,10 +95,16 @@ def test_a_status_has_its_kind(
         (OPENAI, 400, {"code": "model_not_found"}, "not-found"),
         (OPENAI, 503, {"type": "server_error"}, "overloaded"),
         (CLAUDE, 400, {"message": "prompt is too long: 9 > 8"}, "too-large"),
+        (CLAUDE, 400, {"message": LONG_REPLY}, "too-large"),
         (CLAUDE, 400, {"type": "billing_error"}, "billing"),
         (OPENROUTER, 400, {"message": "x/y is not a valid model ID"}, "not-found"),
         (OPENROUTER, 400, {"metadata": {"error_type": "payment_required"}}, "billing"),
         (OPENROUTER, 400, {"metadata": "x", "code": None}, "bad-request"),
+        (OPENROUTER, 400, {"message": LONG_CONVERSATION}, "too-large"),
+        (OPENROUTER, 413, {"metadata": {"raw": PASSED_ON}}, "too-large"),
+        (OPENROUTER, 400, {"metadata": {"raw": json.loads(PASSED_ON)}}, "too-large"),
+        (OPENROUTER, 400, {"metadata": {"raw": "Input is too long"}}, "too-large"),
+        (OPENROUTER, 400, {"metadata": {"raw": "[1]"}}, "bad-request"),
     ],
 )
 def test_an_error_type_says_more_than_its_status(
@@ -112,6 +134,15 @@ def test_an_error_in_the_stream_has_its_kind(
 ) -> None:
     error = failures.in_stream(body)
     assert (error.kind, error.status) == (kind, None)
+
+
+def test_what_is_behind_openrouter_is_told_in_its_own_words() -> None:
+    metadata = {"raw": PASSED_ON, "provider_name": "Google"}
+    error = refused(OPENROUTER, 400, error_body("Provider error", metadata=metadata))
+    assert "(HTTP 400): Prompt is too long. Start" in str(error)
+    page = {"raw": "<html>nginx</html>"}
+    error = refused(OPENROUTER, 502, error_body("Provider error", metadata=page))
+    assert "(HTTP 502): Provider error. Send" in str(error)
 
 
 def test_a_model_that_does_not_exist_is_named_with_its_provider() -> None:
@@ -225,3 +256,11 @@ def test_no_text_holds_the_key(provider: ProviderName) -> None:
     error = refused(failures[provider], 401, error_body(told))
     assert SENTINEL_KEY not in str(error)
     assert "Incorrect API key provided: [redacted]" in str(error)
+
+
+@pytest.mark.parametrize("before", [370, 380, 390, 399])
+def test_a_key_at_the_place_where_a_text_is_cut_is_not_cut_in_two(before: int) -> None:
+    key = "plain-looking-key-0123"
+    failures = Failures(route_to("openai", key=key), openai)
+    error = refused(failures, 400, error_body("x" * before + key))
+    assert "plain" not in str(error)

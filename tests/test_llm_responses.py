@@ -246,6 +246,21 @@ async def test_items_go_back_as_they_came_also_those_of_unknown_types() -> None:
     ]
 
 
+@pytest.mark.parametrize("arguments", ['{"a": ', "[1]", ""])
+async def test_arguments_that_are_no_object_go_back_wrapped(arguments: str) -> None:
+    seen: list[httpx2.Request] = []
+    made = CALL | {"arguments": arguments}
+    first = body(event("output_item.done", output_index=0, item=made), done())
+    async with talking("openai", first, body(done()), seen=seen) as conversation:
+        await collect(conversation)
+        conversation.add_tool_results([ToolResult("c1", "no", is_error=True)])
+        await collect(conversation)
+    wrapped = {"INVALID_JSON": arguments} if arguments else {}
+    back = sent(seen[1])["input"][1]
+    assert back == made | {"arguments": back["arguments"]}
+    assert json.loads(back["arguments"]) == wrapped
+
+
 async def test_a_request_holds_what_it_must() -> None:
     seen: list[httpx2.Request] = []
     async with talking("openai", body(done()), seen=seen, tools=[WEATHER]) as talk:

@@ -280,6 +280,28 @@ async def test_a_refusal_has_its_kind(
 
 
 @every_wire
+async def test_a_request_that_is_too_long_is_told_in_the_providers_words(
+    provider: ProviderName,
+) -> None:
+    model = model_named(provider, "text:context=300")
+    async with scripted() as url, asked(url, model, "word " * 1000) as conversation:
+        error, chunks = await failure(conversation)
+        [entry] = await journal(url)
+    assert (error.kind, error.retryable, chunks) == ("too-large", False, [])
+    # OpenAI says so in the stream.
+    assert error.status == (None if provider == "openai" else 400)
+    assert "the conversation is too long for the model" in str(error)
+    assert entry["tokens"] == []
+
+
+@every_wire
+async def test_one_that_is_not_too_long_is_answered(provider: ProviderName) -> None:
+    model = model_named(provider, "text:context=300,tokens=2")
+    async with scripted() as url, asked(url, model, "word") as conversation:
+        assert last(await collect(conversation))["finishReason"] == "stop"
+
+
+@every_wire
 async def test_a_model_that_does_not_exist_is_named(provider: ProviderName) -> None:
     model = {
         "anthropic": "claude-nonsense",
@@ -373,6 +395,9 @@ async def test_an_iterator_that_is_closed_hangs_up_at_once(
         "http-429:retry-after=21",
         "http-500:retry-after=21",
         "http-529:retry-after=21",
+        "http-403:echo=1",
+        "error-mid:echo=1",
+        "text:context=1,echo=1",
         "dance",
     ],
 )

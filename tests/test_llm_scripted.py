@@ -238,8 +238,15 @@ def user(text: str) -> dict[str, Any]:
 
 
 TOOL_USE = {"type": "tool_use", "id": "t1", "name": "f", "input": {}}
-FUNCTION_CALL = {"type": "function_call", "call_id": "c1", "name": "f", "id": "fc"}
-CHAT_CALL = {"id": "c1", "type": "function", "function": {"name": "f"}}
+FUNCTION_CALL = {
+    "type": "function_call",
+    "call_id": "c1",
+    "name": "f",
+    "id": "fc",
+    "arguments": "{}",
+}
+FUNCTION = {"name": "f", "arguments": "{}"}
+CHAT_CALL = {"id": "c1", "type": "function", "function": FUNCTION}
 
 
 @pytest.mark.parametrize(
@@ -326,6 +333,10 @@ async def test_what_anthropic_no_longer_accepts_is_refused() -> None:
     [
         ([user("hi"), FUNCTION_CALL], "No tool output found"),
         (
+            [user("hi"), FUNCTION_CALL | {"arguments": '{"a": '}],
+            "must be a valid JSON object",
+        ),
+        (
             [user("hi"), {"type": "function_call_output", "call_id": "x"}],
             "No tool call found",
         ),
@@ -356,6 +367,18 @@ async def test_items_that_openai_would_refuse_are_refused(
             "followed by",
         ),
         ([user("hi"), {"role": "tool", "tool_call_id": "x"}], "preceding tool call"),
+        (
+            [
+                user("hi"),
+                {
+                    "role": "assistant",
+                    "tool_calls": [
+                        CHAT_CALL | {"function": FUNCTION | {"arguments": "[1]"}}
+                    ],
+                },
+            ],
+            "must be a valid JSON object",
+        ),
         (
             [
                 user("hi"),

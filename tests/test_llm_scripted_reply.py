@@ -120,6 +120,7 @@ def test_rounds_of_calls_can_be_asked_for() -> None:
         ("tool", "tools", [Thinking, Text, ToolCall]),
         ("tools2", "tools", [Thinking, Text, ToolCall, ToolCall]),
         ("broken-tool", "tools", [Text, ToolCall]),
+        ("wrong-tool", "tools", [Text, ToolCall]),
         ("length", "length", [Text]),
         ("refusal", "refusal", [Text]),
     ],
@@ -139,6 +140,12 @@ def test_only_a_broken_tools_arguments_are_not_json() -> None:
     [broken] = calls_of(compose(ASK, Scenario(shape="broken-tool")))
     with pytest.raises(ValueError, match="Unterminated"):
         json.loads(broken.arguments)
+    [right] = calls_of(compose(ASK, Scenario(shape="tool")))
+    [wrong] = calls_of(compose(ASK, Scenario(shape="wrong-tool")))
+    types = {name: type(value) for name, value in json.loads(right.arguments).items()}
+    for name, value in json.loads(wrong.arguments).items():
+        assert type(value) is not types.pop(name)
+    assert not types
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,9 @@ def test_options_follow_a_colon() -> None:
     assert parse_model("openai", model) == Scenario(
         shape="text", fault="flaky", tokens=5, pace=0.5, retry_after=3, fails=2
     )
+    assert parse_model("anthropic", "claude-scripted-text:context=9,echo=1") == (
+        Scenario(shape="text", context=9, echo=1)
+    )
 
 
 def test_any_error_status_can_be_scripted() -> None:

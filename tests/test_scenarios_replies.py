@@ -141,4 +141,5 @@ class Scrubber:
         text = text.replace(self._url, "<provider>")
         text = text.replace(self._url.removeprefix("http://"), "<provider>")
         text = re.sub(r"redacted-[0-9a-f]{40}", "redacted-data", text)
+        text = re.sub(r"\b\d+ (tokens|of text input)", r"N \1", text)
         return re.sub(r"(the arguments are not JSON): [^`\n]*", r"\1", text)

@@ -208,22 +208,51 @@ async def history_before(ctx: Any, message_id: str) -> dict[str, Any]:
 
     Neighbouring turns of one role become one, as after a reply without text. Replies
     that failed or were stopped are there with the text they have.
+
+    After a reply that failed as too large for its model there is half of what was too
+    much, the newest first, and without the prompt that is too long by itself: otherwise
+    each message after it would fail, too.
     """
     message = await _message(ctx, message_id)
     rows = await newest(ctx, message["taskId"], MAX_HISTORY, below=message["sequence"])
+    texts = [await _text_of(ctx, row) for row in rows]
+    sizes = [len(text.encode()) for text in texts]
+    room, refused = _room(rows, sizes)
     system: list[str] = []
     turns: list[dict[str, str]] = []
-    room = MAX_HISTORY_BYTES
-    for row in reversed(rows):
-        text = await _text_of(ctx, row)
-        room -= len(text.encode())
-        if room < 0 and turns:
+    for row, text, size in reversed(list(zip(rows, texts, sizes, strict=True))):
+        if size > room and turns:
+            if row["_id"] in refused:
+                continue
             break
+        room -= size
         if row["role"] == "SYSTEM":
             system.insert(0, text)
         elif text.strip():
             _prepend(turns, "user" if row["role"] == "USER" else "assistant", text)
     return {"system": "\n\n".join(system), "turns": turns}
+
+
+def _room(rows: list[dict[str, Any]], sizes: list[int]) -> tuple[int, set[str]]:
+    """How many bytes of these messages the model is given, and the prompts that were
+    too much for it."""
+    room, before = MAX_HISTORY_BYTES, 0
+    refused: set[str] = set()
+    size_of_prompt: dict[str, int] = {}
+    for row, size in zip(rows, sizes, strict=True):
+        if row["role"] == "USER":
+            size_of_prompt[row["_id"]] = size
+        elif row.get("errorKind") == "too-large":
+            prompt_id = row["promptMessageId"]
+            prompt = size_of_prompt.get(prompt_id, 0)
+            refused.add(prompt_id)
+            # One that had no room anyway says nothing about what was before it.
+            if prompt <= room:
+                room = min(room, before) // 2
+            if prompt > room:
+                before -= prompt
+        before += size
+    return room, refused
 
 
 def _prepend(turns: list[dict[str, str]], role: str, text: str) -> None:

@@ -174,6 +174,7 @@ class Scrubber {
       .replaceAll(this.url, "<provider>")
       .replaceAll(new URL(this.url).host, "<provider>")
       .replace(/redacted-[0-9a-f]{40}/g, "redacted-data")
+      .replace(/\b\d+ (tokens|of text input)/g, "N $1")
       .replace(/(the arguments are not JSON): [^`\n]*/g, "$1");
   }
 }

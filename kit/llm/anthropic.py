@@ -22,7 +22,13 @@ import anthropic.resources.messages  # else imported while the first user waits
 import httpx2
 
 from kit.deltas import valid_text
-from kit.llm.chunks import ChunkWriter, number_of, text_of, usage
+from kit.llm.chunks import (
+    ChunkWriter,
+    arguments_object,
+    number_of,
+    text_of,
+    usage,
+)
 from kit.llm.failures import Failures
 from kit.llm.keys import free_answer
 from kit.llm.providers import ProviderName, Route
@@ -322,19 +328,11 @@ class MessageReader:
 
     def _call_made(self, key: str) -> dict[str, Any]:
         call = self._writer.call_made(key)
-        try:
-            arguments = json.loads(call.text)
-        except ValueError:
-            arguments = None
-        if not isinstance(arguments, dict):
-            # Only an object may come back; this is how Anthropic's guide to
-            # fine-grained tool streaming wraps what is none.
-            arguments = {"INVALID_JSON": call.text}
         return {
             "type": "tool_use",
             "id": call.id,
             "name": call.name,
-            "input": arguments,
+            "input": arguments_object(call.text),
         }
 
     # --- usage ---

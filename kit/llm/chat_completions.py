@@ -19,7 +19,7 @@ import openai
 import openai.resources.chat  # else imported while the first user waits
 
 from kit.deltas import valid_text
-from kit.llm.chunks import ChunkWriter, number_of, text_of, usage
+from kit.llm.chunks import ChunkWriter, arguments_text, number_of, text_of, usage
 from kit.llm.failures import Failures
 from kit.llm.keys import free_answer
 from kit.llm.openai_sdk import openai_client
@@ -204,7 +204,10 @@ class CompletionReader:
                 {
                     "id": call.id,
                     "type": "function",
-                    "function": {"name": call.name, "arguments": call.text},
+                    "function": {
+                        "name": call.name,
+                        "arguments": arguments_text(call.text),
+                    },
                 }
                 for call in calls
             ]

@@ -7,6 +7,7 @@ provider's events mean is in the adapters; what chunks mean is in `kit.parts`.
 
 from __future__ import annotations
 
+import json
 import uuid
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +15,15 @@ from typing import Any
 from kit.deltas import valid_text
 from kit.parts import Chunk, FinishReason, FinishStep, Usage
 
-__all__ = ["CallMade", "ChunkWriter", "number_of", "text_of", "usage"]
+__all__ = [
+    "CallMade",
+    "ChunkWriter",
+    "arguments_object",
+    "arguments_text",
+    "number_of",
+    "text_of",
+    "usage",
+]
 
 
 def text_of(source: Any, name: str) -> str:
@@ -73,6 +82,26 @@ class CallMade:
     def text(self) -> str:
         # A call without arguments may come with none at all.
         return "".join(self.pieces).strip() or "{}"
+
+
+def arguments_object(text: str) -> dict[str, Any]:
+    """The arguments of a call as they may be sent back; wrapped, if they are no object.
+
+    Only an object may come back: Anthropic refuses anything else, and so do many of the
+    servers behind the other two wires. This is how Anthropic's guide to fine-grained
+    tool streaming wraps what is none.
+    """
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = None
+    return value if isinstance(value, dict) else {"INVALID_JSON": text}
+
+
+def arguments_text(text: str) -> str:
+    """The same as JSON text; unchanged, if it may be sent back as it is."""
+    value = arguments_object(text)
+    return json.dumps(value) if "INVALID_JSON" in value else text
 
 
 class _Joiner:

@@ -79,8 +79,13 @@ _BY_TYPE: Mapping[str, LLMErrorKind] = {
 # Where a provider says it in words only.
 _BY_WORDS: tuple[tuple[str, LLMErrorKind], ...] = (
     ("is not a valid model id", "not-found"),  # OpenRouter, with status 400
-    ("prompt is too long", "too-large"),  # Anthropic, with status 400
-    ("maximum context length", "too-large"),
+    # Always with status 400, also of what is behind OpenRouter.
+    ("prompt is too long", "too-large"),  # Anthropic
+    ("exceed context limit", "too-large"),  # Anthropic, with the reply's length
+    ("input is too long", "too-large"),  # Bedrock
+    ("maximum number of tokens", "too-large"),  # Google
+    ("maximum context length", "too-large"),  # OpenRouter, vLLM, DeepSeek
+    ("context window", "too-large"),
 )
 
 
@@ -195,6 +200,8 @@ class Failures:
         may_retry: bool = True,
     ) -> LLMError:
         summary = _SUMMARY[kind] + (f" (HTTP {status})" if status else "")
+        # Cleared before it is cut: half a key is not recognised.
+        what = _cut(redact(what, self.route.api_key))
         cause = ": ".join(part for part in (summary, what) if part)
         text = f"{cause.rstrip('. ')}. {self._advice(kind, retry_after)}"
         return LLMError(
@@ -287,18 +294,35 @@ class _Told:
             words = _shown(body if isinstance(body, str) else text)
             return cls(None, words, by_api=False)
         metadata = body.get("metadata")
+        metadata = metadata if isinstance(metadata, Mapping) else {}
+        inner = _passed_on(metadata.get("raw"))
         told = (
             body.get("code"),
-            metadata.get("error_type") if isinstance(metadata, Mapping) else None,
+            metadata.get("error_type"),
             body.get("type"),
+            inner.get("code"),
+            inner.get("type"),
         )
-        words = _shown(body.get("message") or text)
+        words = _shown(inner.get("message")) or _shown(body.get("message") or text)
         status = _as_status(body.get("code"))
         kinds = [_BY_TYPE[t] for t in told if isinstance(t, str) and t in _BY_TYPE]
         kinds += [kind for some, kind in _BY_WORDS if some in words.lower()]
         if status is not None:
             kinds.append(_kind_of_status(status))
         return cls(kinds[0] if kinds else None, words, by_api=bool(words))
+
+
+def _passed_on(raw: Any) -> Mapping[str, Any]:
+    """The error of whoever is behind OpenRouter, which itself says little more than
+    that there is one."""
+    if isinstance(raw, str):
+        try:
+            raw = json.loads(raw)
+        except (ValueError, RecursionError):
+            return {"message": raw}
+    if isinstance(raw, Mapping) and isinstance(raw.get("error"), Mapping):
+        raw = raw["error"]
+    return raw if isinstance(raw, Mapping) else {}
 
 
 def _as_status(code: Any) -> int | None:
@@ -319,8 +343,10 @@ def _kind_of_status(status: int) -> LLMErrorKind:
 def _shown(text: Any) -> str:
     """The provider's words on one line; a web page says nothing worth showing."""
     line = " ".join(str(text or "").split())
-    if line.startswith("<"):
-        return ""
+    return "" if line.startswith("<") else line
+
+
+def _cut(line: str) -> str:
     return line if len(line) <= _LONGEST_TEXT else line[:_LONGEST_TEXT] + "…"
 
 

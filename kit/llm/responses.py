@@ -19,7 +19,7 @@ import openai.resources.responses  # else imported while the first user waits
 from openai.types.responses import ResponseStreamEvent
 
 from kit.deltas import valid_text
-from kit.llm.chunks import ChunkWriter, number_of, text_of, usage
+from kit.llm.chunks import ChunkWriter, arguments_text, number_of, text_of, usage
 from kit.llm.failures import Failures
 from kit.llm.keys import free_answer
 from kit.llm.openai_sdk import openai_client
@@ -240,13 +240,16 @@ class ResponseReader:
 
     def _item_done(self, index: int, item: Any) -> None:
         # As JSON, without fields that did not come: the API refuses some as null.
-        self.items.append(item.to_dict(mode="json", warnings=False))
+        made = item.to_dict(mode="json", warnings=False)
+        self.items.append(made)
         match text_of(item, "type"):
             case "reasoning":
                 self._writer.end(f"reasoning-{index}")
             case "function_call":
+                arguments = text_of(item, "arguments")
                 self._begin_call(index, item)  # if no event announced it
-                self._writer.end_call(index, text_of(item, "arguments"))
+                self._writer.end_call(index, arguments)
+                made["arguments"] = arguments_text(arguments or "{}")
 
     # --- the end ---
 

@@ -123,8 +123,9 @@ class ModelCall(Generic[_R]):
             failure.midstream = handed_out
             wait = None if handed_out else self.retry.wait(failure, tried)
             if wait is None:
-                # Out of the handler, so that the SDK's exception is not its context.
-                raise failure
+                # Out of the handler, so that the SDK's exception is not its context,
+                # and from here, not from where its event is a variable.
+                raise failure.with_traceback(None)
             log.info(
                 "%s: %s, trying again in %.2f s (%d of %d)",
                 failure.provider,

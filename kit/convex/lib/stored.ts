@@ -273,6 +273,10 @@ export function streamIdOf(reply: Message): Id<"streams"> {
  *
  * Neighbouring turns of one role become one, as after a reply without text. Replies
  * that failed or were stopped are there with the text they have.
+ *
+ * After a reply that failed as too large for its model there is half of what was too
+ * much, the newest first, and without the prompt that is too long by itself: otherwise
+ * each message after it would fail, too.
  */
 export async function historyBefore(
   ctx: QueryCtx,
@@ -281,13 +285,21 @@ export async function historyBefore(
   const message = await messageWithId(ctx, messageId);
   const { taskId, sequence } = message;
   const rows = await newest(ctx, taskId, MAX_HISTORY, sequence);
+  const said: Said[] = [];
+  for (const row of rows) {
+    const text = await textOfMessage(ctx, row);
+    said.push({ row, text, size: utf8Length(text) });
+  }
+  const [given, refused] = roomFor(said);
   const system: string[] = [];
   const turns: Turn[] = [];
-  let room = MAX_HISTORY_BYTES;
-  for (const row of rows.reverse()) {
-    const text = await textOfMessage(ctx, row);
-    room -= utf8Length(text);
-    if (room < 0 && turns.length > 0) break;
+  let room = given;
+  for (const { row, text, size } of said.reverse()) {
+    if (size > room && turns.length > 0) {
+      if (refused.has(row._id)) continue;
+      break;
+    }
+    room -= size;
     if (row.role === "SYSTEM") {
       system.unshift(text);
     } else if (text.trim() !== "") {
@@ -295,6 +307,40 @@ export async function historyBefore(
     }
   }
   return { system: system.join("\n\n"), turns };
+}
+
+/** A message, with its text and how many bytes that has. */
+interface Said {
+  row: Message;
+  text: string;
+  size: number;
+}
+
+/**
+ * How many bytes of these messages the model is given, and the prompts that were too
+ * much for it.
+ */
+function roomFor(
+  said: readonly Said[],
+): [room: number, refused: Set<Id<"chatMessages">>] {
+  let room = MAX_HISTORY_BYTES;
+  let before = 0;
+  const refused = new Set<Id<"chatMessages">>();
+  const sizeOfPrompt = new Map<Id<"chatMessages">, number>();
+  for (const { row, size } of said) {
+    const { promptMessageId } = row;
+    if (row.role === "USER") {
+      sizeOfPrompt.set(row._id, size);
+    } else if (row.errorKind === "too-large" && promptMessageId !== undefined) {
+      const prompt = sizeOfPrompt.get(promptMessageId) ?? 0;
+      refused.add(promptMessageId);
+      // One that had no room anyway says nothing about what was before it.
+      if (prompt <= room) room = Math.floor(Math.min(room, before) / 2);
+      if (prompt > room) before -= prompt;
+    }
+    before += size;
+  }
+  return [room, refused];
 }
 
 function prepend(turns: Turn[], role: Turn["role"], text: string): void {

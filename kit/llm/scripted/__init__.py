@@ -18,7 +18,8 @@ Routes, below the paths that `kit.llm.providers.PROVIDERS` names:
 
 Of requests for a reply, only streaming ones are answered. A key that starts with
 `refused`, or none, gets 401. What a real provider would refuse is refused: a tool
-result that answers no call, reasoning that came back changed, a missing `max_tokens`.
+result that answers no call, reasoning that came back changed, a missing `max_tokens`,
+arguments of past calls that are no JSON object.
 
 **Models.** A well-known name (`claude-opus-5-5`, `gpt-6.2-sol`, `vendor/model` for
 the usual vendors) gets a Markdown reply that mentions the prompt, after some
@@ -33,6 +34,7 @@ followed by `:option=value,…`, plays a scenario:
 | think | reasoning, a redacted block where the wire has them, text |
 | tool, tools2 | one call, or two at once; then, given the results, an answer |
 | broken-tool | a call whose arguments are not JSON |
+| wrong-tool | a call whose arguments are JSON, but of the wrong types |
 | length, refusal | text that ends at the token limit, or in the provider's refusal |
 | error-mid | half-way, an error in the stream |
 | drop | half-way, the connection is cut |
@@ -51,6 +53,8 @@ followed by `:option=value,…`, plays a scenario:
 | fails | how often `flaky` fails before it answers | 1 |
 | retry-after | that header, with http-… and flaky | flaky: 0.05, else none |
 | rounds | how often tools are called before the answer | 1 |
+| context | tokens that a request may have; more is refused as too long | any |
+| echo | 1: errors quote the key, as no provider should | 0 |
 """
 
 from kit.llm.scripted.server import create_app, main

@@ -80,6 +80,8 @@ class AnthropicMessages:
     endpoint: ClassVar[str] = "/v1/messages"
     keep_alive: ClassVar[bytes] = sse({"type": "ping"}, "ping")
     overloaded: ClassVar[int] = 529
+    failing: ClassVar[Refused] = Refused(529, "Overloaded")
+    too_long_in_stream: ClassVar[bool] = False
     free_path: ClassVar[str] = "/v1/models"
 
     def read(self, body: Mapping[str, Any]) -> Ask:
@@ -124,9 +126,11 @@ class AnthropicMessages:
         yield Frame(_event("message_delta", delta=stop, usage=usage))
         yield Frame(_event("message_stop"))
 
-    def error_in_stream(self, ask: Ask) -> bytes:
-        error = {"type": "overloaded_error", "message": "Overloaded"}
-        return sse({"type": "error", "error": error}, "error")
+    def too_long(self, tokens: int, limit: int) -> Refused:
+        return Refused(400, f"prompt is too long: {tokens} tokens > {limit} maximum")
+
+    def error_in_stream(self, ask: Ask, refused: Refused) -> bytes:
+        return sse({"type": "error", "error": _error(refused)}, "error")
 
     def free_answer(self) -> dict[str, Any]:
         model = "claude-opus-5-5"
@@ -138,15 +142,15 @@ class AnthropicMessages:
         }
 
     def error_body(self, refused: Refused, request_id: str) -> dict[str, Any]:
-        kind = _ERROR_TYPES.get(refused.status, "api_error")
-        return {
-            "type": "error",
-            "error": {"type": kind, "message": refused.text},
-            "request_id": request_id,
-        }
+        return {"type": "error", "error": _error(refused), "request_id": request_id}
 
     def headers(self, request_id: str) -> dict[str, str]:
         return {"request-id": request_id}
+
+
+def _error(refused: Refused) -> dict[str, str]:
+    kind = _ERROR_TYPES.get(refused.status, "api_error")
+    return {"type": kind, "message": refused.text}
 
 
 # --- the request ------------------------------------------------------------------

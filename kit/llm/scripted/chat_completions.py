@@ -21,6 +21,7 @@ from kit.llm.scripted.formats import (
     needs_reasoning,
     plain_text,
     require,
+    require_object,
     sse,
 )
 from kit.llm.scripted.reply import (
@@ -54,6 +55,10 @@ class ChatCompletions:
     endpoint: ClassVar[str] = "/chat/completions"
     keep_alive: ClassVar[bytes] = b": OPENROUTER PROCESSING\n\n"
     overloaded: ClassVar[int] = 429
+    failing: ClassVar[Refused] = Refused(
+        502, "Provider returned error", code="provider_unavailable"
+    )
+    too_long_in_stream: ClassVar[bool] = False
     free_path: ClassVar[str] = "/key"
 
     def read(self, body: Mapping[str, Any]) -> Ask:
@@ -86,11 +91,20 @@ class ChatCompletions:
         yield Frame(_usage_chunk(ask, reply))
         yield Frame(_DONE)
 
-    def error_in_stream(self, ask: Ask) -> bytes:
+    def too_long(self, tokens: int, limit: int) -> Refused:
+        return Refused(
+            400,
+            f"This endpoint's maximum context length is {limit} tokens. However, you "
+            f"requested about {tokens} tokens ({tokens} of text input). Please reduce "
+            "the length of either one, or use the context-compression plugin to "
+            "compress your prompt automatically.",
+        )
+
+    def error_in_stream(self, ask: Ask, refused: Refused) -> bytes:
         error = {
-            "code": 502,
-            "message": "Provider returned error",
-            "metadata": {"error_type": "provider_unavailable"},
+            "code": refused.status,
+            "message": refused.text,
+            "metadata": {"error_type": refused.code},
         }
         choices = [{"index": 0, "delta": {"content": ""}, "finish_reason": "error"}]
         return sse(_envelope(ask) | {"error": error, "choices": choices}) + _DONE
@@ -160,9 +174,9 @@ class _History:
             ) != seal(str(detail.get("text", ""))):
                 raise Refused(400, "reasoning_details: Invalid `signature`")
         for call in message.get("tool_calls") or ():
-            self._open[str(call.get("id"))] = str(
-                (call.get("function") or {}).get("name")
-            )
+            function = call.get("function") or {}
+            require_object(function.get("arguments"))
+            self._open[str(call.get("id"))] = str(function.get("name"))
         if not details and any(needs_reasoning(call) for call in self._open):
             raise Refused(400, "reasoning_details: missing beside the tool calls")
         self.rounds += bool(self._open)

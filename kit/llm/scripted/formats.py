@@ -26,6 +26,7 @@ __all__ = [
     "needs_reasoning",
     "plain_text",
     "require",
+    "require_object",
     "said",
     "sse",
 ]
@@ -63,6 +64,11 @@ class Refused(Exception):
         self.param = param
         self.retry_after = retry_after
 
+    def adding(self, text: str) -> Refused:
+        """The same, with this text behind its own."""
+        fields = {**vars(self), "text": self.text + text}
+        return Refused(**fields)
+
 
 class Format(Protocol):
     """One provider's wire format."""
@@ -71,6 +77,8 @@ class Format(Protocol):
     endpoint: ClassVar[str]  # below the provider's base path
     keep_alive: ClassVar[bytes]
     overloaded: ClassVar[int]  # the status with which it says so
+    failing: ClassVar[Refused]  # what it says when the model fails half-way
+    too_long_in_stream: ClassVar[bool]  # whether it says so in a stream, with HTTP 200
     free_path: ClassVar[str]  # below the base path too: a GET that needs only the key
 
     def read(self, body: Mapping[str, Any]) -> Ask:
@@ -81,8 +89,12 @@ class Format(Protocol):
         """The whole body of the answer, the terminal event included."""
         ...
 
-    def error_in_stream(self, ask: Ask) -> bytes:
-        """The body's end when the model fails half-way."""
+    def too_long(self, tokens: int, limit: int) -> Refused:
+        """What it says of a request that the model has no room for."""
+        ...
+
+    def error_in_stream(self, ask: Ask, refused: Refused) -> bytes:
+        """The body's end when it says something after it has begun to answer."""
         ...
 
     def free_answer(self) -> dict[str, Any]:
@@ -133,6 +145,16 @@ def require(body: Mapping[str, Any], name: str, kind: type, what: str) -> Any:
     if not isinstance(value, kind) or value in ("", [], {}):
         raise Refused(400, f"{name}: {what} is required", param=name)
     return value
+
+
+def require_object(arguments: Any) -> None:
+    """Not every server looks at the arguments of past calls. Raises Refused."""
+    try:
+        value = msgspec.json.decode(str(arguments))
+    except (msgspec.DecodeError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise Refused(400, "arguments must be a valid JSON object string")
 
 
 def plain_text(content: Any, *types: str) -> str:

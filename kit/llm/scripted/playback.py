@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from kit.llm.scripted.formats import Format
+from kit.llm.scripted.formats import Format, Refused
 from kit.llm.scripted.journal import Entry
 from kit.llm.scripted.reply import Ask, Reply
 from kit.llm.scripted.scenario import Scenario
@@ -32,6 +32,7 @@ class Playback:
     ask: Ask
     reply: Reply
     scenario: Scenario
+    trouble: Refused  # what `error-mid` says
     pace: float  # tokens per second, 0: as fast as possible
     entry: Entry
     closing: asyncio.Event  # the server is shutting down
@@ -74,7 +75,8 @@ class Playback:
     async def _fail(self) -> None:
         match self.scenario.fault:
             case "error-mid":
-                await self.response.write(self.spoken.error_in_stream(self.ask))
+                last = self.spoken.error_in_stream(self.ask, self.trouble)
+                await self.response.write(last)
                 await self.response.write_eof()
             case "eof":
                 await self.response.write_eof()

@@ -215,7 +215,7 @@ def _tools_to_call(ask: Ask, scenario: Scenario) -> Sequence[OfferedTool]:
     if ask.rounds >= scenario.rounds:
         return ()
     match scenario.shape:
-        case "tool" | "broken-tool":
+        case "tool" | "broken-tool" | "wrong-tool":
             return (_matching(ask) or _UNKNOWN_TOOL,)
         case "tools2":
             first = _matching(ask) or _UNKNOWN_TOOL
@@ -248,7 +248,10 @@ def _mentions_tool(ask: Ask) -> bool:
 def _call_tools(ask: Ask, shape: Shape, tools: Sequence[OfferedTool]) -> Reply:
     calls: list[Block] = []
     for tool in tools:
-        arguments = json.dumps(_arguments(tool, ask.prompt), ensure_ascii=False)
+        given = _arguments(tool, ask.prompt)
+        if shape == "wrong-tool":
+            given = {name: [{"not": "what was asked for"}] for name in given}
+        arguments = json.dumps(given, ensure_ascii=False)
         if shape == "broken-tool":
             arguments = arguments[:-1] + ', "cut'
         calls.append(ToolCall(tool.name, split_tokens(arguments)))

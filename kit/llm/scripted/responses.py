@@ -20,6 +20,7 @@ from kit.llm.scripted.formats import (
     needs_reasoning,
     plain_text,
     require,
+    require_object,
     sse,
 )
 from kit.llm.scripted.reply import (
@@ -46,6 +47,8 @@ class Responses:
     # Comments: this wire has no ping.
     keep_alive: ClassVar[bytes] = b": keep-alive\n\n"
     overloaded: ClassVar[int] = 429
+    failing: ClassVar[Refused] = Refused(500, "The model failed.", code="server_error")
+    too_long_in_stream: ClassVar[bool] = True
     free_path: ClassVar[str] = "/models"
 
     def read(self, body: Mapping[str, Any]) -> Ask:
@@ -76,14 +79,26 @@ class Responses:
     def frames(self, ask: Ask, reply: Reply) -> Iterator[Frame]:
         return _Answer(ask, reply).frames()
 
-    def error_in_stream(self, ask: Ask) -> bytes:
+    def too_long(self, tokens: int, limit: int) -> Refused:
+        return Refused(
+            400,
+            "Your input exceeds the context window of this model. Please adjust your "
+            "input and try again.",
+            code="context_length_exceeded",
+            param="input",
+        )
+
+    def error_in_stream(self, ask: Ask, refused: Refused) -> bytes:
+        if refused.status < 500:
+            error = self.error_body(refused, "")
+            return sse({"type": "error", "sequence_number": 2, **error}, "error")
         response = {
             "id": f"resp_{ask.digest}",
             "object": "response",
             "status": "failed",
             "model": ask.model,
             "output": [],
-            "error": {"code": "server_error", "message": "The model failed."},
+            "error": {"code": refused.code, "message": refused.text},
         }
         failed = {"type": "response.failed", "response": response}
         return sse(failed, "response.failed")
@@ -173,6 +188,7 @@ class _History:
                 f"Item '{item.get('id')}' of type 'function_call' was provided without "
                 "its required 'reasoning' item.",
             )
+        require_object(item.get("arguments"))
         self.rounds += not self._open
         self._open[call] = str(item.get("name"))
         self._answering = False

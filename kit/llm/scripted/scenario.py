@@ -16,7 +16,15 @@ from kit.llm.providers import ProviderName
 __all__ = ["BadModelName", "Fault", "Scenario", "Shape", "parse_model"]
 
 Shape = Literal[
-    "plain", "text", "think", "tool", "tools2", "broken-tool", "length", "refusal"
+    "plain",
+    "text",
+    "think",
+    "tool",
+    "tools2",
+    "broken-tool",
+    "wrong-tool",
+    "length",
+    "refusal",
 ]
 Fault = Literal["error-mid", "drop", "eof", "stall", "http", "flaky"]
 
@@ -39,6 +47,8 @@ class Scenario:
     fails: int = 1
     retry_after: float | None = None
     rounds: int = 1
+    context: int | None = None  # tokens that a request may have
+    echo: int = 0  # 1: errors quote the key
 
 
 # --- names ----------------------------------------------------------------------
@@ -132,6 +142,8 @@ _LIMITS: dict[str, tuple[bool, float, float]] = {
     "fails": (True, 0, 100),
     "retry_after": (False, 0, 1_000_000),
     "rounds": (True, 1, 1_000),
+    "context": (True, 1, 1_000_000),
+    "echo": (True, 0, 1),
 }
 
 

@@ -12,6 +12,7 @@ import asyncio
 import logging
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -151,32 +152,47 @@ class _Provider:
 
     def handler(self, spoken: Format) -> Any:
         async def handle(request: web.Request) -> web.StreamResponse:
-            agent = request.headers.get("User-Agent", "")
-            entry = self._journal.open(spoken.provider, _key(request), agent)
+            agent, key = request.headers.get("User-Agent", ""), _key(request)
+            entry = self._journal.open(spoken.provider, key, agent)
             request_id = f"req_{entry.number}"
             try:
                 ask, scenario = await _read(request, spoken, entry)
-                self._refuse_if_scripted(spoken, ask, scenario)
+                scenario, trouble = self._trouble(spoken, ask, scenario, key)
                 reply = _composed(ask, scenario)
             except Refused as refused:
                 entry.end("refused", refused.status)
                 log.info("%s: %s, HTTP %d", entry.wire, entry.model, refused.status)
                 return _refusal(spoken, refused, request_id)
-            return await self._stream(request, spoken, ask, reply, scenario, entry)
+            return await self._stream(
+                request, spoken, ask, reply, scenario, trouble, entry
+            )
 
         return handle
 
-    def _refuse_if_scripted(self, spoken: Format, ask: Ask, scenario: Scenario) -> None:
+    def _trouble(
+        self, spoken: Format, ask: Ask, scenario: Scenario, key: str
+    ) -> tuple[Scenario, Refused]:
+        """What to play, and what an error in its stream says.
+
+        Raises Refused for what goes wrong before there is one.
+        """
+        echo = f" The key is {key}." if scenario.echo else ""
+        if scenario.context is not None and ask.input_tokens > scenario.context:
+            told = spoken.too_long(ask.input_tokens, scenario.context).adding(echo)
+            if not spoken.too_long_in_stream:
+                raise told
+            return replace(scenario, fault="error-mid", at=0), told
         status = scenario.status
         if scenario.fault == "flaky":
             failed = self._failures.pop(ask.digest, 0)
-            if failed >= scenario.fails:
-                return
-            self._failures[ask.digest] = failed + 1
-            status = spoken.overloaded
+            if failed < scenario.fails:
+                self._failures[ask.digest] = failed + 1
+                status = spoken.overloaded
         if status is not None:
             text = f"scripted to answer with HTTP {status}"
-            raise Refused(status, text, retry_after=scenario.retry_after)
+            retry_after = scenario.retry_after
+            raise Refused(status, text, retry_after=retry_after).adding(echo)
+        return scenario, spoken.failing.adding(echo)
 
     async def _stream(
         self,
@@ -185,6 +201,7 @@ class _Provider:
         ask: Ask,
         reply: Reply,
         scenario: Scenario,
+        trouble: Refused,
         entry: Entry,
     ) -> web.StreamResponse:
         response = web.StreamResponse(
@@ -202,6 +219,7 @@ class _Provider:
             ask=ask,
             reply=reply,
             scenario=scenario,
+            trouble=trouble,
             pace=self._pace if scenario.pace is None else scenario.pace,
             entry=entry,
             closing=self._closing,
@@ -230,7 +248,9 @@ def _key(request: web.Request) -> str:
 
 def _check_key(key: str) -> None:
     if not key or key.startswith("refused"):
-        raise Refused(401, "invalid API key" if key else "no API key was sent")
+        # With the key, as OpenAI does, though not all of it.
+        text = f"Incorrect API key provided: {key}" if key else "no API key was sent"
+        raise Refused(401, text)
 
 
 def _scenario(spoken: Format, model: str) -> Scenario:

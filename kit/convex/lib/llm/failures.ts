@@ -73,8 +73,13 @@ const BY_TYPE: ReadonlyMap<unknown, ModelErrorKind> = new Map([
 // Where a provider says it in words only.
 const BY_WORDS: readonly (readonly [string, ModelErrorKind])[] = [
   ["is not a valid model id", "not-found"], // OpenRouter, with status 400
-  ["prompt is too long", "too-large"], // Anthropic, with status 400
-  ["maximum context length", "too-large"],
+  // Always with status 400, also of what is behind OpenRouter.
+  ["prompt is too long", "too-large"], // Anthropic
+  ["exceed context limit", "too-large"], // Anthropic, with the reply's length
+  ["input is too long", "too-large"], // Bedrock
+  ["maximum number of tokens", "too-large"], // Google
+  ["maximum context length", "too-large"], // OpenRouter, vLLM, DeepSeek
+  ["context window", "too-large"],
 ];
 
 /** Describes what went wrong on one route. */
@@ -167,12 +172,15 @@ export class Failures {
     details: ModelErrorDetails = {},
   ): ModelError {
     const { status, retryAfter, param, retryable = true } = details;
+    const { provider, apiKey } = this.route;
+    const keys = [apiKey.reveal()];
     const summary = SUMMARY[kind] + (status ? ` (HTTP ${status})` : "");
-    const cause = [summary, what].filter(Boolean).join(": ");
+    // Cleared before it is cut: half a key is not recognised.
+    const told = cut(redact(what, keys));
+    const cause = [summary, told].filter(Boolean).join(": ");
     const advice = this.advice(kind, retryAfter);
     const text = `${cause.replace(/[. ]+$/, "")}. ${advice}`;
-    const { provider, apiKey } = this.route;
-    return new ModelError(kind, redact(text, [apiKey.reveal()]), provider, {
+    return new ModelError(kind, redact(text, keys), provider, {
       status,
       retryAfter,
       param,
@@ -265,9 +273,11 @@ function read(body: unknown, text: string): Told {
     const words = shown(typeof error === "string" ? error : text);
     return { kind: null, text: words, byApi: false };
   }
-  const { code, type, metadata, param } = error;
-  const words = shown(error.message || text);
-  const told = [code, isRecord(metadata) && metadata.error_type, type];
+  const { code, type, param } = error;
+  const metadata = isRecord(error.metadata) ? error.metadata : {};
+  const inner = passedOn(metadata.raw);
+  const words = shown(inner.message) || shown(error.message || text);
+  const told = [code, metadata.error_type, type, inner.code, inner.type];
   const byType = told.map((t) => BY_TYPE.get(t)).find((kind) => kind);
   const lower = words.toLowerCase();
   const byWords = BY_WORDS.find(([some]) => lower.includes(some))?.[1];
@@ -280,6 +290,16 @@ function read(body: unknown, text: string): Told {
     byApi: words !== "",
     param: typeof param === "string" ? param : undefined,
   };
+}
+
+/**
+ * The error of whoever is behind OpenRouter, which itself says little more than that
+ * there is one.
+ */
+function passedOn(raw: unknown): Record<string, unknown> {
+  const value = typeof raw === "string" ? (parsed(raw) ?? { message: raw }) : raw;
+  const error = isRecord(value) && isRecord(value.error) ? value.error : value;
+  return isRecord(error) ? error : {};
 }
 
 /** OpenRouter's error codes are HTTP statuses, as a number or as text. */
@@ -300,7 +320,10 @@ function shown(text: unknown): string {
     .split(/\s+/)
     .filter(Boolean)
     .join(" ");
-  if (line.startsWith("<")) return "";
+  return line.startsWith("<") ? "" : line;
+}
+
+function cut(line: string): string {
   if (!isLongerThan(line, LONGEST_TEXT)) return line;
   return `${firstCodePoints(line, LONGEST_TEXT)}…`;
 }
