@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -723,3 +725,58 @@ async def create_task_of(url: str, name: str) -> None:
 
 async def open_and_close(url: str) -> None:
     await (await History.open(url)).close()
+
+
+async def test_a_copy_that_is_killed_leaves_whole_tasks_and_goes_on_the_next_time(
+    tmp_path: Path,
+) -> None:
+    key = "k" * 32
+    file = tmp_path / "history.db"
+    await open_and_close(f"sqlite:///{file}")
+    with deployment_process(
+        data=tmp_path, functions=None, env={"KIT_ADMIN_KEY": key}
+    ) as process:
+        async with Deployment(process.url, admin_key=key) as deployment:
+            tasks = [await write_turns(deployment, str(n)) for n in range(12)]
+        urls = ["--deployment-url", process.url, "--history-url", f"sqlite:///{file}"]
+        command = [sys.executable, "-m", "kit.cli", "copy-back", *urls]
+        env = {**os.environ, "KIT_CONVEX_ADMIN_KEY": key}
+        copying = await asyncio.create_subprocess_exec(
+            *command, env=env, stdout=asyncio.subprocess.DEVNULL
+        )
+        history = await History.open(f"sqlite:///{file}")
+        while await history.task(tasks[2]) is None:
+            assert copying.returncode is None, "it ended before it was killed"
+        copying.kill()
+        await copying.wait()
+        lengths = [len(await history.messages(task_id)) for task_id in tasks]
+        assert set(lengths) <= {0, TURNS * 2}
+        assert lengths == sorted(lengths, reverse=True)
+        report = await copy_between(
+            process.url, f"sqlite:///{file}", env={"KIT_CONVEX_ADMIN_KEY": key}
+        )
+        await history.close()
+    assert report.complete
+    assert [task.copied for task in report.tasks] == [
+        TURNS * 2 - length for length in lengths
+    ]
+
+
+TURNS = 10
+
+
+async def write_turns(deployment: Deployment, title: str) -> str:
+    """A task with some turns that have ended; it takes an admin."""
+    created = await deployment.mutation("tasks:create", {"title": title})
+    for number in range(TURNS):
+        args = {"taskId": created, "prompt": str(number), "model": "m", "leaseMs": 9e9}
+        begun = await deployment.mutation("streaming:begin", args)
+        stream = {"streamId": begun["streamId"], "epoch": 1}
+        delta = {"type": "text-delta", "id": "text-0", "delta": "word " * 2000}
+        await deployment.mutation(
+            "streaming:append", {**stream, "seq": 0, "chunks": [delta]}
+        )
+        await deployment.mutation(
+            "streaming:finalize", {**stream, "outcome": "complete"}
+        )
+    return str(created)
