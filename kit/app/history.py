@@ -11,23 +11,21 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Self
 
 from sqlalchemy import (
-    URL,
     Connection,
-    event,
     func,
     insert,
     inspect,
-    make_url,
     select,
     update,
 )
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from kit.app.locked_task import LockedTask
+from kit.app.sql_engine import open_engine, parse_url, touch_file
 from kit.app.tables import (
     TABLES,
     Message,
@@ -57,15 +55,6 @@ __all__ = [
     "Usage",
 ]
 
-_DRIVERS = {
-    "sqlite": "sqlite+aiosqlite",
-    "postgres": "postgresql+psycopg",
-    "postgresql": "postgresql+psycopg",
-}
-
-# Seconds until a database host that does not answer counts as unreachable.
-_CONNECT_TIMEOUT = 5
-
 
 class History:
     """The open SQL history. Safe to share between asyncio tasks.
@@ -86,10 +75,10 @@ class History:
         created, no SQLite file either: the history must be there. Raises ConfigError,
         which never shows the password, when it is neither or cannot be used.
         """
-        parsed = _parse(url)
-        history = cls(_engine(parsed))
+        parsed = parse_url(url)
+        history = cls(open_engine(parsed))
         try:
-            _touch_file(parsed, create=create)
+            touch_file(parsed, create=create)
             async with history._engine.begin() as connection:
                 if create:
                     await connection.run_sync(TABLES.create_all)
@@ -255,70 +244,9 @@ class History:
         return text.replace(password, "***") if password else text
 
 
-def _parse(url: str) -> URL:
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError):
-        # The text is not repeated: it may hold a password.
-        raise ConfigError(
-            "The SQL history's URL cannot be read. Write sqlite+aiosqlite:///<file> "
-            "or postgresql+psycopg://<user>:<password>@<host>:<port>/<database>."
-        ) from None
-    driver = _DRIVERS.get(parsed.drivername, parsed.drivername)
-    if driver not in _DRIVERS.values():
-        raise ConfigError(
-            f"The SQL history cannot use {parsed.drivername}. Write "
-            "sqlite+aiosqlite:///<file> or postgresql+psycopg://..."
-        )
-    return parsed.set(drivername=driver)
-
-
 def _missing_tables(connection: Connection) -> list[str]:
     there = inspect(connection).get_table_names()
     return [name for name in TABLES.tables if name not in there]
-
-
-def _touch_file(url: URL, *, create: bool) -> None:
-    """Raise OSError if the SQLite file cannot be opened, or created if it may be.
-
-    aiosqlite would find out, too, but leaves a thread behind then, which may outlive
-    the event loop that it reports to.
-    """
-    if url.get_backend_name() == "sqlite" and url.database not in (
-        None,
-        "",
-        ":memory:",
-    ):
-        with open(url.database, "ab" if create else "rb+"):
-            pass
-
-
-def _engine(url: URL) -> AsyncEngine:
-    postgres = url.get_backend_name() == "postgresql"
-    try:
-        engine = create_async_engine(
-            url,
-            hide_parameters=True,  # or a user's text would stand in error messages
-            pool_pre_ping=True,
-            connect_args={"connect_timeout": _CONNECT_TIMEOUT} if postgres else {},
-        )
-    except ImportError:
-        raise ConfigError(
-            "PostgreSQL needs its driver. "
-            "Install it: pip install 'convex-streaming-kit[postgres]'"
-        ) from None
-    if not postgres:
-        event.listen(engine.sync_engine, "connect", _set_up_sqlite)
-    return engine
-
-
-def _set_up_sqlite(connection: Any, _record: object) -> None:
-    """Readers do not wait for the writer; a message belongs to a task that exists."""
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=NORMAL")
-    cursor.execute("PRAGMA foreign_keys=ON")
-    cursor.close()
 
 
 async def _touch(connection: AsyncConnection, task_id: str, **values: object) -> None:
