@@ -258,7 +258,7 @@ async def test_a_static_view_has_no_comm(wires: list[Wire]) -> None:
     data, _ = view._repr_mimebundle_()
     assert wires == []
     assert sorted(data) == ["text/html", "text/plain"]
-    assert "Head</h1>" in data["text/html"]
+    assert "Head</p>" in data["text/html"]
 
 
 async def test_what_was_there_before_is_shown_at_once() -> None:

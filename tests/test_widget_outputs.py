@@ -57,7 +57,7 @@ async def test_the_output_holds_the_final_text(tmp_path: Path) -> None:
     )
     (data,) = bundles(notebook)
     assert WIDGET_MIME in data
-    assert "<h1>The <em>final</em> text</h1>" in data["text/html"]
+    assert "The <em>final</em> text</p>" in data["text/html"]
     assert "Done" in data["text/html"]
     assert "# The *final* text" in data["text/plain"]
 
@@ -82,7 +82,7 @@ async def test_a_reply_that_a_background_task_writes_is_not_lost(
         ],
     )
     (data,) = bundles(notebook)
-    assert "<h1>The <em>final</em> text</h1>" in data["text/html"]
+    assert "The <em>final</em> text</p>" in data["text/html"]
     assert stored_snapshot(notebook)["status"]["state"] == "done"
 
 

@@ -53,7 +53,7 @@ from kit.errors import KitError
 from kit.widget.kernel import apart, start_heartbeat
 from kit.widget.outlet import ANSWER_INTERVAL, FLUSH_INTERVAL, Outlet, Timer
 from kit.widget.outputs import Bundle, Outputs
-from kit.widget.static import to_html, to_text
+from kit.widget.static import FACE_LIMIT, to_html, to_text
 from kit.widget.status import Status, Turn
 from kit.widget.transcript import Op, Transcript
 
@@ -154,15 +154,16 @@ class ChatView(anywidget.AnyWidget):
 
     def as_html(self) -> str:
         """All that is shown, as HTML that needs no script, style sheet or network."""
-        self._drain()
-        messages = self._transcript.messages.values()
-        return to_html(self.title, self._status.text(), messages)
+        return self._face(to_html)
 
     def as_text(self) -> str:
         """All that is shown, as plain text; replies stay Markdown."""
+        return self._face(to_text)
+
+    def _face(self, render: Callable[..., str], limit: int | None = None) -> str:
         self._drain()
         messages = self._transcript.messages.values()
-        return to_text(self.title, self._status.text(), messages)
+        return render(self.title, self._status.text(), messages, limit=limit)
 
     def close(self) -> _Done:
         """Stop following the source. What is shown stays, as its static face.
@@ -195,8 +196,8 @@ class ChatView(anywidget.AnyWidget):
         metadata: dict[str, Any] = {}
         if self.live:
             data, metadata = super()._repr_mimebundle_(**kwargs) or ({}, {})
-        data["text/plain"] = self.as_text()
-        data["text/html"] = self.as_html()
+        data["text/plain"] = self._face(to_text, FACE_LIMIT)
+        data["text/html"] = self._face(to_html, FACE_LIMIT)
         return data, metadata
 
     def _ipython_display_(self, **_: Any) -> None:

@@ -4,6 +4,9 @@ Holds the static face of a transcript, for executed notebooks, reports and code 
 The HTML carries its style in `style` attributes: front ends remove scripts and style
 sheets from a notebook that is not trusted. Colours are readable on a light and on a
 dark page: the text has the page's own, code has a light ground in both.
+
+Headings of replies are no heading elements: they would become entries of the notebook's
+table of contents, which front ends then look up one by one.
 """
 
 from __future__ import annotations
@@ -15,7 +18,10 @@ from collections.abc import Iterable
 from kit.widget.shown import ShownPart
 from kit.widget.transcript import ShownMessage
 
-__all__ = ["to_html", "to_text"]
+__all__ = ["FACE_LIMIT", "to_html", "to_text"]
+
+FACE_LIMIT = 250_000
+"""Characters of a face that is kept in a notebook: code hosts show no large files."""
 
 _LINE = "1px solid rgba(128,128,128,0.35)"
 _BOX = "border-radius:6px;padding:4px 12px;margin:8px 0"
@@ -59,6 +65,9 @@ _PLAIN_TAGS = {
     "<table>": '<table border="1" cellpadding="4" style="border-collapse:collapse">',
 }
 
+_HEADING = re.compile(r"<(/?)h([1-6])>")
+_HEADING_SIZES = {"1": 140, "2": 125, "3": 110}
+
 _CALL_STATES = {
     "writing": "arguments incomplete",
     "running": "running",
@@ -69,11 +78,24 @@ _CALL_STATES = {
 }
 
 
-def to_html(title: str, status: str, messages: Iterable[ShownMessage]) -> str:
-    """One self-contained element: no script, no style sheet, nothing to be loaded."""
+def to_html(
+    title: str,
+    status: str,
+    messages: Iterable[ShownMessage],
+    *,
+    limit: int | None = None,
+) -> str:
+    """One self-contained element: no script, no style sheet, nothing to be loaded.
+
+    With a `limit`, in characters, a long message is cut and the newest messages that
+    fit are shown; it says what is left out.
+    """
     heading = f"<strong>{html.escape(title)}</strong> " if title else ""
-    body = "".join(_message_html(message) for message in messages)
-    body = body or '<p class="kit-dim">No messages yet.</p>'
+    every = list(messages)
+    shown = _newest([_message_html(message, limit) for message in every], limit)
+    body = "".join(shown) or '<p class="kit-dim">No messages yet.</p>'
+    if left_out := len(every) - len(shown):
+        body = f'<p class="kit-dim">{_left_out(left_out)}</p>{body}'
     page = (
         f'<div class="kit-chat"><div class="kit-head">{heading}'
         f'<span class="kit-dim">{html.escape(status)}</span></div>{body}</div>'
@@ -81,16 +103,42 @@ def to_html(title: str, status: str, messages: Iterable[ShownMessage]) -> str:
     # All markup here and in what was rendered is ours: text has its quotes escaped.
     for plain, styled in _PLAIN_TAGS.items():
         page = page.replace(plain, styled)
+    page = _HEADING.sub(_plain_heading, page)
     return _CLASS.sub(lambda found: f' style="{_STYLES[found[1]]}"', page)
 
 
-def _message_html(message: ShownMessage) -> str:
+def _newest(messages: list[str], limit: int | None) -> list[str]:
+    """The last ones of `messages` that fit, and the last one in any case."""
+    shown: list[str] = []
+    size = 0
+    for message in reversed(messages):
+        size += len(message)
+        if shown and limit is not None and size > limit:
+            break
+        shown.append(message)
+    return shown[::-1]
+
+
+def _left_out(count: int) -> str:
+    what = "One earlier message is" if count == 1 else f"{count:,} earlier messages are"
+    return f"{what} not shown here."
+
+
+def _plain_heading(found: re.Match[str]) -> str:
+    if found[1]:
+        return "</p>"
+    size = _HEADING_SIZES.get(found[2], 100)
+    style = f"font-weight:bold;font-size:{size}%;margin:14px 0 6px 0"
+    return f'<p role="heading" aria-level="{found[2]}" style="{style}">'
+
+
+def _message_html(message: ShownMessage, limit: int | None) -> str:
     role = message.attributes["role"]
     model = message.attributes.get("model", "")
     detail = f' <span class="kit-dim">{html.escape(model)}</span>' if model else ""
     if role == "assistant" and message.attributes["status"] in ("stopped", "failed"):
         detail += f' <span class="kit-dim">({message.attributes["status"]})</span>'
-    parts = "".join(_part_html(part) for part in message.parts.values())
+    parts = "".join(_part_html(part, limit) for part in message.parts.values())
     if role == "user":
         parts = f'<div class="kit-said">{_in_words(parts)}</div>'
     return (
@@ -99,9 +147,29 @@ def _message_html(message: ShownMessage) -> str:
     )
 
 
-def _part_html(part: ShownPart) -> str:
+def _body(part: ShownPart, limit: int | None) -> str:
+    """The blocks of a part, as many as fit; of one that does not, the beginning."""
+    blocks = part.blocks()
+    if limit is None:
+        return "".join(blocks)
+    shown: list[str] = []
+    for block in blocks:
+        limit -= len(block)
+        if limit < 0:
+            break
+        shown.append(block)
+    if more := len(blocks) - len(shown):
+        if not shown:
+            start = html.escape(part.text[: limit + len(blocks[0])])
+            shown.append(f'<pre class="kit-plain">{start}…</pre>')
+        what = "The rest is" if more == 1 else f"{more:,} more blocks are"
+        shown.append(f'<p class="kit-note">{what} not shown here.</p>')
+    return "".join(shown)
+
+
+def _part_html(part: ShownPart, limit: int | None) -> str:
     attributes = part.attributes
-    body = "".join(part.blocks())
+    body = _body(part, limit)
     match attributes["type"]:
         case "reasoning":
             label = f"Reasoning{_seconds(part)}"
@@ -140,14 +208,28 @@ def _seconds(part: ShownPart) -> str:
     return f" · {seconds:.1f} s" if seconds is not None else ""
 
 
-def to_text(title: str, status: str, messages: Iterable[ShownMessage]) -> str:
+def to_text(
+    title: str,
+    status: str,
+    messages: Iterable[ShownMessage],
+    *,
+    limit: int | None = None,
+) -> str:
     """The same in plain text; replies stay Markdown."""
+    every = list(messages)
+    shown = _newest([_message_text(message, limit) for message in every], limit)
     lines = [f"{title} [{status}]" if title else f"[{status}]"]
-    for message in messages:
-        lines.append("")
-        lines.append(f"{message.attributes['role']}:")
-        lines += [_part_text(part) for part in message.parts.values()]
-    return "\n".join(lines)
+    if left_out := len(every) - len(shown):
+        lines += ["", _left_out(left_out)]
+    return "\n".join([*lines, *shown])
+
+
+def _message_text(message: ShownMessage, limit: int | None) -> str:
+    texts = [_part_text(part) for part in message.parts.values()]
+    said = "\n".join(["", f"{message.attributes['role']}:", *texts])
+    if limit is None or len(said) <= limit:
+        return said
+    return f"{said[:limit]}\n({len(said) - limit:,} more characters.)"
 
 
 def _part_text(part: ShownPart) -> str:
