@@ -1,7 +1,7 @@
 """As much of a browser as the chat view's operations need.
 
 `Element` is a DOM in small, `Screen` applies the patches of a growing text to it,
-`ChatScreen` the operations of a transcript. They do what `chat.js` does, so that tests
+`ChatScreen` the operations of a transcript. They do what `front/` does, so that tests
 can compare what a reader sees with what the kernel believes to be shown.
 """
 

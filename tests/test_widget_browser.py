@@ -260,7 +260,7 @@ async def test_a_kernel_that_does_not_answer_is_said_to_be_busy(lab: Lab) -> Non
 
 async def test_the_reader_stays_where_they_are(lab: Lab) -> None:
     """Scrolling up ends the following; the end of a turn, which makes JupyterLab put a
-    new view in the place of the old, loses neither place, nor draft, nor focus."""
+    new element in the place of the old, loses neither place, nor draft, nor focus."""
     path = write_notebook(
         lab,
         "scroll.ipynb",
@@ -290,10 +290,11 @@ async def test_the_reader_stays_where_they_are(lab: Lab) -> None:
         await view.locator(".kit-reasoning summary").click()
         await box.focus()
         await notebook.page.evaluate(
-            "() => { document.querySelector('.kit-chat').dataset.old = 'yes' }"
+            "() => { document.querySelector('.kit-view').dataset.old = 'yes' }"
         )
         await expect_status(view, "done")
-        await expect(notebook.page.locator(".kit-chat[data-old]")).to_have_count(0)
+        await expect(notebook.page.locator(".kit-view[data-old]")).to_have_count(0)
+        await expect(notebook.page.locator(".kit-view")).to_have_count(1)
         await expect(box).to_have_value("a draft")
         await expect(box).to_be_focused()
         await expect(view.locator(".kit-reasoning")).to_have_attribute("open", "")
@@ -390,7 +391,7 @@ TEXTS = [
     ),
     *(".kit-text blockquote p", ".kit-text th", ".kit-text td", ".kit-code code"),
     *(".kit-c", ".kit-k", ".kit-s", ".kit-m", ".kit-f", ".kit-b", ".kit-bar"),
-    *(".kit-tool-name", ".kit-badge", ".kit-label", ".kit-error strong", ".kit-copy"),
+    *(".kit-tool-name", ".kit-badge", ".kit-label", ".kit-error strong", ".kit-action"),
     *(".kit-ending", ".kit-kind", ".kit-send"),
 ]
 

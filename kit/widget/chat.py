@@ -2,7 +2,7 @@
 
 Holds the widget: it follows a source, tells its views what is new, and does what their
 buttons ask for. What is shown is found out in `transcript.py`; how it looks is in
-`chat.js` and `chat.css`.
+`front/`, plain ES modules and style sheets.
 
 Two ways lead to a view, and either is enough:
 
@@ -53,6 +53,7 @@ from kit.errors import KitError
 from kit.widget.kernel import apart, start_heartbeat
 from kit.widget.outlet import ANSWER_INTERVAL, FLUSH_INTERVAL, Outlet, Timer
 from kit.widget.outputs import Bundle, Outputs
+from kit.widget.script import join_modules, join_styles
 from kit.widget.static import FACE_LIMIT, to_html, to_text
 from kit.widget.status import Status, Turn
 from kit.widget.transcript import Op, Transcript
@@ -64,7 +65,8 @@ logger = logging.getLogger("kit.widget")
 LIVE_KEY = "streaming"
 """The message that live parts belong to while the source has no row for it."""
 
-_HERE = Path(__file__).parent
+_FRONT = Path(__file__).parent / "front"
+_STYLES = ("frame", "messages", "text", "code", "cards", "composer")
 
 
 class ChatView(anywidget.AnyWidget):
@@ -83,8 +85,8 @@ class ChatView(anywidget.AnyWidget):
     `as_text` and `as_html`, which show the source as it is.
     """
 
-    _esm = _HERE / "chat.js"
-    _css = _HERE / "chat.css"
+    _esm = join_modules(_FRONT / "widget.js")
+    _css = join_styles(_FRONT / f"{name}.css" for name in _STYLES)
 
     snapshot = traitlets.Dict(read_only=True).tag(
         sync=True, to_json=lambda _, view: view._take_snapshot()

@@ -1,6 +1,6 @@
 """Code to HTML with a handful of colour classes, by pygments.
 
-Holds which kinds of token get which class; the colours themselves are in `chat.css`
+Holds which kinds of token get which class; the colours themselves are in `front/`
 for the live view and in `static.py` for the fallback. Neighbouring tokens of one class
 share one element, which keeps the HTML small enough to be sent to a browser.
 """

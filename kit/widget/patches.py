@@ -1,7 +1,7 @@
 """The smallest changes of what is on the screen, and strings of HTML that grow.
 
 Text that grows is shown as numbered blocks of HTML. Two operations change them: `Put`
-some HTML, or `Append` plain text. `chat.js` applies them to elements; `insert_text`
+some HTML, or `Append` plain text. `front/` applies them to elements; `insert_text`
 does to a string what `Append` does there. Pure.
 """
 

@@ -1,7 +1,7 @@
 """What the chat view shows, and the operations that bring a screen up to date.
 
 Holds the messages and parts on the screen, finds out what is new in those of a source,
-and says it as operations for `chat.js`. Pure, apart from a clock that is handed in.
+and says it as operations for `front/`. Pure, apart from a clock that is handed in.
 
 Operations are JSON arrays; `m` is a message's key, `p` a part's:
 

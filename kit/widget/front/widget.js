@@ -1,0 +1,70 @@
+/** The chat view in the browser: what anywidget calls. */
+
+import { Feed } from "./feed.js";
+import { Kernel } from "./kernel.js";
+import { View } from "./view.js";
+
+const CHECK_PACE = 2000; // ms
+
+/** The widget, shared by all of its views. */
+class Widget {
+  constructor(model) {
+    this.views = new Set();
+    this.kernel = new Kernel(model);
+    this.feed = new Feed((content) => this.kernel.send(content));
+    this.feed.load(model.get("snapshot"));
+    model.on("change:snapshot", () => this.feed.offer(model.get("snapshot")));
+    model.on("msg:custom", (message) => {
+      if (message.type === "ops") this.feed.receive(message);
+      else this.kernel.hear(message);
+    });
+  }
+
+  /** Check now and then whether something was missed; call the result to end that. */
+  startChecking() {
+    const checking = setInterval(() => this.feed.check(), CHECK_PACE);
+    return () => clearInterval(checking);
+  }
+
+  /**
+   * Show a view in `el`, as soon as that is on the page; call the result to end it.
+   *
+   * When an output is refreshed, JupyterLab puts another element in the place of the
+   * first and keeps that as well. The view then moves, with whatever the reader has
+   * written, folded and scrolled to.
+   */
+  open(el) {
+    el.classList.add("kit-view");
+    let view = null;
+    const settle = () => {
+      if (view || !el.isConnected) return;
+      view = this.#leftBehind(el.parentElement) ?? new View(this.feed, this.kernel);
+      this.views.add(view);
+      view.moveTo(el);
+    };
+    const appearing = new ResizeObserver(settle);
+    appearing.observe(el);
+    return () => {
+      appearing.disconnect();
+      if (view?.el !== el) return; // it has moved on
+      this.views.delete(view);
+      view.end();
+    };
+  }
+
+  #leftBehind(home) {
+    return [...this.views].find((view) => view.home === home && !view.el.isConnected);
+  }
+}
+
+// Called once per widget, so that its views share it.
+export default () => {
+  let widget;
+  return {
+    initialize({ model }) {
+      widget = new Widget(model);
+      return widget.startChecking();
+    },
+    render: ({ el }) => widget.open(el),
+  };
+};
