@@ -33,6 +33,7 @@ LAYERS = {
     "kit.timeline": 5,
     "kit.tour": 6,
     "kit.doctor": 6,
+    "kit.bench": 6,
     "kit.drill": 6,
     "kit.explore": 6,
     "kit.lab": 7,
