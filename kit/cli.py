@@ -39,6 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _doctor(options)
         if options.command == "drill":
             return _drill(options)
+        if options.command == "bench":
+            return _bench(options)
         if options.command == "deploy":
             return _deploy(options)
         if options.command == "copy-back":
@@ -155,6 +157,19 @@ def _parser() -> argparse.ArgumentParser:
         "--dry-run", action="store_true", help="write nothing: count and compare"
     )
 
+    bench = commands.add_parser(
+        "bench", help="measure the kit beside its rivals: latency, bytes, scale"
+    )
+    bench.add_argument(
+        "--quick", action="store_true", help="in less than three minutes"
+    )
+    bench.add_argument(
+        "--strict", action="store_true", help="fail if a target is missed"
+    )
+    bench.add_argument(
+        "--out", type=Path, metavar="DIR", help="where results go (runs/<time>-bench)"
+    )
+
     commands.add_parser("deployment", help="run the embedded deployment by itself")
     commands.add_parser("provider", help="run the scripted provider by itself")
     return parser
@@ -224,6 +239,12 @@ def _copy_back(options: argparse.Namespace) -> int:
     )
     print(report)
     return 0 if report.complete else 1
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from kit.bench.command import bench
+
+    return bench(quick=options.quick, strict=options.strict, out=options.out)
 
 
 def _lab(options: argparse.Namespace, jupyter_arguments: Sequence[str]) -> int:
