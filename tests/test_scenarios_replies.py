@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from convex_functions import Functions
+from llm_helpers import journal
 
 from kit.llm.scripted import create_app
 from kit.parts import merge_chunks
@@ -89,6 +90,7 @@ async def outcome_of(
             "finishReason": result["finishReason"],
             "error": result["error"],
             "errorKind": result["errorKind"],
+            "asked": len(await journal(provider)),
             "calls": len(result["toolCallIds"]),
             "usage": result["usage"],
             "chunks": settled(merge_chunks(chunks)),

@@ -80,13 +80,26 @@ export class Stage {
   }
 
   /** What the provider was asked by this test, whose prompt is its own. */
-  async requests(prompt: string): Promise<Record<string, unknown>[]> {
-    const answer = await fetch(`${inject("scriptedUrl")}/log`);
-    const { requests } = (await answer.json()) as {
-      requests: Record<string, unknown>[];
-    };
-    return requests.filter((request) => request["prompt"] === prompt);
+  async requests(prompt: string): Promise<Asked[]> {
+    return (await allRequests()).filter((request) => request["prompt"] === prompt);
   }
+}
+
+type Asked = Record<string, unknown>;
+
+async function allRequests(): Promise<Asked[]> {
+  const answer = await fetch(`${inject("scriptedUrl")}/log`);
+  const { requests } = (await answer.json()) as { requests: Asked[] };
+  return requests;
+}
+
+/** The numbers of the requests; those that were refused unread have no prompt. */
+async function requestsFor(prompt: string, model: string): Promise<unknown[]> {
+  const unread = (request: Asked) =>
+    request["prompt"] === "" && ["", model].includes(String(request["model"]));
+  return (await allRequests())
+    .filter((request) => request["prompt"] === prompt || unread(request))
+    .map((request) => request["number"]);
 }
 
 /** What both languages have in common. */
@@ -101,7 +114,9 @@ export async function outcomeOf(replyCase: ReplyCase, model: string): Promise<un
       ]),
     ),
   );
+  const before = await requestsFor(prompt, model);
   const result = await stage.ask({ prompt, model, ...args });
+  const after = await requestsFor(prompt, model);
   const { success, status, toolCallIds, finishReason, usage } = result;
   const { error, errorKind } = result;
   const chunks = (await stage.deltas()).flatMap((delta) => delta.chunks);
@@ -112,6 +127,7 @@ export async function outcomeOf(replyCase: ReplyCase, model: string): Promise<un
     finishReason,
     error,
     errorKind,
+    asked: after.filter((number) => !before.includes(number)).length,
     calls: toolCallIds.length,
     usage,
     chunks: settled(mergeChunks(chunks)),
