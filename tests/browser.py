@@ -227,6 +227,11 @@ class Notebook:
             f'body[data-jp-theme-name="{name}"]', state="attached"
         )
 
+    async def keep_screenshot(self, name: str) -> None:
+        """Keep a picture of the page where CI collects them, if it does."""
+        if folder := os.environ.get("KIT_SCREENSHOTS"):
+            await self.page.screenshot(path=Path(folder) / f"{name}.png")
+
     async def command(self, name: str, args: Mapping[str, Any] | None = None) -> None:
         """Start a command of JupyterLab. Waiting for it might wait for all cells."""
         await self.page.evaluate(

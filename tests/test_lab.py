@@ -51,7 +51,7 @@ async def test_a_reply_grows_in_the_widget_and_the_stop_button_ends_it(
                 assert await chat.get_attribute("data-status") != "done"
                 if not seen or len(text) > len(seen[-1]):
                     seen.append(text)
-            await notebook.page.screenshot(path=tmp_path / "streaming.png")
+            await notebook.keep_screenshot("lab-streaming")
 
             await stop.click()
             await expect(chat).to_have_attribute(
@@ -76,5 +76,5 @@ async def test_a_reply_grows_in_the_widget_and_the_stop_button_ends_it(
             await chat.scroll_into_view_if_needed()
             await expect(chat).to_contain_text("And if Convex does not answer?")
             await expect(stop).to_be_disabled()
-            await notebook.page.screenshot(path=tmp_path / "end.png")
+            await notebook.keep_screenshot("lab-end")
     shutil.rmtree(tmp_path / "state", ignore_errors=True)

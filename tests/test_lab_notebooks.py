@@ -1,0 +1,62 @@
+"""Every notebook as an engineer meets it: opened in JupyterLab, all cells run."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import pytest
+from browser import Lab, open_notebook, require_browser, start_lab
+from playwright.async_api import expect
+
+from kit.tour import find_notebooks
+
+pytestmark = [pytest.mark.browser, pytest.mark.notebook, pytest.mark.timeout(300)]
+
+NOTEBOOKS = find_notebooks()
+PACE = "120.0"  # tokens per second: what takes long elsewhere is not looked at here
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    require_browser()
+    folder = tmp_path_factory.mktemp("notebooks")
+    with start_lab(folder, tmp_path_factory.mktemp("lab")) as running:
+        yield running
+
+
+def quick_copy(path: Path, lab: Lab) -> str:
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        if "parameters" in cell.metadata.get("tags", []):
+            pace = f"pace: float = {PACE}"
+            cell.source = re.sub(r"pace: float = [\d.]+", pace, cell.source)
+            assert PACE in cell.source
+    nbformat.write(notebook, lab.folder / path.name)
+    return path.name
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+async def test_it_runs_and_every_check_holds(lab: Lab, path: Path) -> None:
+    async with open_notebook(lab, quick_copy(path, lab), height=1200) as notebook:
+        page = notebook.page
+        await notebook.run_all()
+        # The table of checks is the last thing that a notebook shows.
+        checks = page.locator(".jp-OutputArea-output table", has_text="Evidence").last
+        errors = page.locator('[data-mime-type="application/vnd.jupyter.error"]')
+        await expect(checks.or_(errors).first).to_be_attached(timeout=200_000)
+        assert await errors.all_inner_texts() == []
+        await notebook.until_idle(timeout=60)
+        await expect(checks).to_contain_text("\N{CHECK MARK}")
+        await expect(checks).not_to_contain_text("\N{BALLOT X}")
+        for dark in (False, True):
+            await notebook.set_theme(dark=dark)
+            theme = "dark" if dark else "light"
+            await checks.scroll_into_view_if_needed()
+            await expect(checks).to_be_in_viewport()
+            await notebook.keep_screenshot(f"{path.stem}-checks-{theme}")
+            chat = page.locator(".kit-chat").first
+            await chat.scroll_into_view_if_needed()
+            await expect(chat).to_be_in_viewport()
+            await notebook.keep_screenshot(f"{path.stem}-chat-{theme}")
+        await notebook.set_theme(dark=False)
