@@ -25,6 +25,7 @@ LAYERS = {
     "kit.convex": 4,
     "kit.app": 4,
     "kit.show": 4,
+    "kit.repo": 5,
     "kit.stack": 5,
     "kit.widget": 5,
     "kit.checks": 6,
