@@ -1,4 +1,4 @@
-"""The catalogue of faults: whole, used, tried."""
+"""The catalogue of faults: whole, used, tried, and shown where it says."""
 
 import re
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from kit.doctor.faults import FAULTS
+from kit.tour import find_notebooks
 
 ROOT = Path(__file__).parent.parent
 # The probes name a fault by its code; some put it together from what they saw.
@@ -34,6 +35,11 @@ def test_a_fault_says_what_users_see_and_what_to_do(code: str) -> None:
     for text in (fault.effect, fault.remedy):
         assert text.endswith(".")
         assert text[0].isupper() or text.startswith("NEXT_PUBLIC_")
+
+
+def test_notebooks_that_are_named_exist() -> None:
+    known = {path.stem for path in find_notebooks()}
+    assert {fault.notebook for fault in FAULTS.values()} - {""} <= known
 
 
 def test_no_other_code_is_used() -> None:

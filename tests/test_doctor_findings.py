@@ -65,6 +65,8 @@ def test_in_a_notebook_it_is_a_table_and_text_is_no_markup() -> None:
     page = shown["text/html"]
     assert "Refused &lt;b&gt;." in page
     assert page.index("Refused") < page.index("<details>") < page.index("option 1")
+    assert "<b>Nothing listens there.</b>" in page
+    assert "<code>kit deployment</code>" in page
     well = Diagnosis([ok("packages", "x")])._repr_mimebundle_()["text/html"]
     assert "<details>" not in well
 

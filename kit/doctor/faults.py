@@ -317,7 +317,7 @@ FAULTS: Mapping[str, Fault] = {
         "there is no such task",
         _NO_TASK + " Messages to it are refused.",
         "Use the id that POST /api/tasks or tasks:create gave, whole, on the "
-        "deployment where it was made. To who is not its owner it does not exist.",
+        "deployment where it was made. To anybody but its owner it does not exist.",
         _HERE,
     ),
     "task-only-in-sql": Fault(

@@ -7,6 +7,7 @@ Looks at nothing itself.
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -218,14 +219,13 @@ class Diagnosis(Sequence[Finding]):
         if self.problems:
             heads = ["", "Looked at", "Seen", "What users see", "What to do"]
             rows = [
-                [_html_mark(f), _named(f), _told(f), f.effect, _with_notebook(f)]
+                [*_html_cells(f), _html_text(f.effect), _html_remedy(f)]
                 for f in self.problems
             ]
             parts.append(_html_table(heads, rows))
         if others := self._others():
-            rows = [[_html_mark(f), _named(f), _told(f)] for f in others]
             heads = ["", "Looked at", "Seen"]
-            table = _html_table(heads, rows)
+            table = _html_table(heads, [_html_cells(f) for f in others])
             if self.problems:  # folded: it is only there to be checked
                 summary = "What else was looked at"
                 table = f"<details><summary>{summary}</summary>{table}</details>"
@@ -248,23 +248,45 @@ def _told(finding: Finding) -> str:
     return f"{finding.title}. {finding.seen}" if finding.seen else finding.title
 
 
-def _with_notebook(finding: Finding) -> str:
-    shown = f" (See notebook {finding.notebook}.)" if finding.notebook else ""
-    return finding.remedy + shown
+# --- HTML -------------------------------------------------------------------------
+
+_CODE = re.compile(r"`([^`]+)`")
+_GREY = "color:#777"
 
 
-def _html_mark(finding: Finding) -> str:
-    return f'<b style="color:{_COLOURS[finding.state]}">{finding.mark}</b>'
+def _html_text(text: str) -> str:
+    return _CODE.sub(r"<code>\1</code>", html.escape(text))
+
+
+def _html_cells(finding: Finding) -> list[str]:
+    """The mark, what was looked at, and what was seen."""
+    mark = f'<b style="color:{_COLOURS[finding.state]}">{finding.mark}</b>'
+    name = SUBJECTS[finding.subject]
+    name = f'<span style="white-space:nowrap">{html.escape(name)}</span>'
+    if finding.place:
+        place = html.escape(finding.place)
+        name += f'<br><span style="{_GREY};word-break:break-word">{place}</span>'
+    seen = _html_text(finding.seen)
+    if finding.state == "ok":
+        return [mark, name, seen]
+    title = html.escape(finding.title[:1].upper() + finding.title[1:])
+    return [mark, name, f"<b>{title}.</b> {seen}"]
+
+
+def _html_remedy(finding: Finding) -> str:
+    remedy = _html_text(finding.remedy)
+    if finding.notebook:
+        where = html.escape(finding.notebook)
+        remedy += f'<br><span style="{_GREY}">Shown in {where}</span>'
+    return remedy
 
 
 def _html_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table; the first cell of each row is HTML already, the others are text."""
+    """A table of cells that are HTML already."""
     left = ' style="text-align:left;vertical-align:top"'
+    head = "".join(f"<th{left}>{name}</th>" for name in heads)
     body = "".join(
-        f"<tr><td{left}>{mark}</td>"
-        + "".join(f"<td{left}>{html.escape(cell)}</td>" for cell in cells)
-        + "</tr>"
-        for mark, *cells in rows
+        "<tr>" + "".join(f"<td{left}>{cell}</td>" for cell in cells) + "</tr>"
+        for cells in rows
     )
-    head = "".join(f"<th{left}>{html.escape(name)}</th>" for name in heads)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

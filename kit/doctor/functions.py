@@ -76,7 +76,7 @@ async def _sign_in(queries: Queries, url: str) -> Finding:
         return problem("sign-in", "sign-in-missing", listed.text, url)
     if not listed.succeeded:
         return skipped("sign-in", "The kit's functions cannot be asked.", url)
-    return ok("sign-in", f"The functions answer {queries.caller}.", url)
+    return ok("sign-in", f"They answer {queries.caller}.", url)
 
 
 def _refused(error: Refused, url: str) -> Finding:

@@ -49,7 +49,7 @@ _REASONS: tuple[tuple[str, Reason], ...] = (
 
 
 _CALLERS = {
-    "nobody": "who is not signed in",
+    "nobody": "callers who are not signed in",
     "user": "the user of the token",
     "admin": "the admin",
 }

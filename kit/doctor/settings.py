@@ -24,7 +24,11 @@ __all__ = ["Settings", "read_settings", "url_fault"]
 
 PLACEHOLDER_HOST = "your-deployment.convex.cloud"
 
-_MEANT = {"before": "off", "option-1": "on, option 1", "option-2": "on, option 2"}
+_MEANT: dict[Mode, str] = {
+    "before": "Off",
+    "option-1": "On, option 1: Convex first, Socket.IO as the fallback",
+    "option-2": "On, option 2: Convex only",
+}
 # `prod:happy-animal-123|eyJ2…`, and an admin key: `happy-animal-123|01f3…`.
 _KEY = re.compile(r"^[\w:-]+\|")
 
