@@ -52,6 +52,7 @@ def test_the_mode_follows_from_the_flags(env_file: Path, text: str, mode: str) -
             ON.replace(URL, "https://your-deployment.convex.cloud"),
             "still the guide's example",
         ),
+        (ON.replace(URL, "prod:a-1|sentinel"), "'prod:a-1|…' (a key)"),
         ("KIT_MIGRATION_OPTION=3\n", "'3'. Write 1"),
     ],
 )

@@ -253,3 +253,20 @@ def test_a_deployment_url_is_reduced_to_its_origin() -> None:
 def test_a_url_that_cannot_be_a_deployment_is_refused(url: str, told: str) -> None:
     with pytest.raises(ConfigError, match=told):
         Deployment(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "prod:happy-animal-123|sentinel-0123",
+        "happy-animal-123|sentinel-0123",
+        "http://user:sentinel-0123@127.0.0.1:3210/path",
+        "http://127.0.0.1:3210?adminKey=sentinel-0123",
+        "http://127.0.0.1:3210/#sentinel-0123",
+        "x" * 200 + "sentinel-0123",
+    ],
+)
+def test_what_may_be_secret_in_a_url_is_not_shown(url: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Deployment(url)
+    assert "sentinel" not in str(caught.value)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+from kit.client.calls import shown_url
 from kit.errors import ConfigError
 
 __all__ = [
@@ -239,7 +240,7 @@ def _check_url(url: str | None, path: Path) -> None:
         usable = False
     if not usable:
         raise ConfigError(
-            f"{CONVEX_URL} in {path} is {url!r}, which is not an http(s) URL. "
+            f"{CONVEX_URL} in {path} is {shown_url(url)}, which is not an http(s) URL. "
             "Write the deployment's URL, such as http://127.0.0.1:3210."
         )
     if parts.hostname == _PLACEHOLDER_HOST:

@@ -131,7 +131,7 @@ async def _run(options: argparse.Namespace, env: Mapping[str, str]) -> None:
             "[CHAT] Mode %s, history in %s, Convex at %s",
             flags.mode,
             history,
-            flags.convex_url if convex else "no URL (flag off)",
+            convex_url or "no URL (flag off)",
         )
         about = About(options.env_file, flags, convex_url, env)
         app = _application(flags, history, convex, options.workspace, env, about)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import weakref
 from typing import Any, Literal, NoReturn
 from urllib.parse import urlsplit
@@ -30,7 +31,7 @@ from kit.errors import (
 )
 from kit.values import JsonValue, Value, from_json
 
-__all__ = ["Calls", "Kind", "origin"]
+__all__ = ["Calls", "Kind", "is_key", "origin", "shown_url"]
 
 logger = logging.getLogger("kit.client.functions")
 
@@ -40,28 +41,50 @@ CONNECT_TIMEOUT = 4.0
 FUNCTION_FAILED = 560  # an older Convex's status of a function that raised
 
 
+# `prod:happy-animal-123|eyJ2…`, and an admin key: `happy-animal-123|01f3…`.
+_KEY = re.compile(r"([\w:-]+)\|")
+_LONGEST_SHOWN = 120
+
+
+def is_key(text: str) -> bool:
+    """Whether a text is a deploy key or an admin key of Convex's."""
+    return _KEY.match(text.strip()) is not None
+
+
+def shown_url(url: str) -> str:
+    """What was given for a URL, as a text may quote it: without what may be secret."""
+    url = url.strip()
+    if key := _KEY.match(url):
+        return f"'{key[1]}|…' (a key)"
+    shown = re.sub(r"//[^/@]*@", "//…@", url).partition("?")[0].partition("#")[0]
+    if len(shown) > _LONGEST_SHOWN:
+        shown = shown[:_LONGEST_SHOWN] + "…"
+    return repr(shown)
+
+
 def origin(url: str) -> str:
     """The deployment's address as `scheme://host[:port]`.
 
     Raises ConfigError for anything that cannot be a deployment URL.
     """
+    shown = shown_url(url)
     try:
         parts = urlsplit(url.strip())
         port = parts.port
-    except ValueError as error:
-        raise ConfigError(f"{url!r} is not a deployment URL: {error}.") from None
+    except ValueError:
+        raise ConfigError(f"{shown} is not a deployment URL.") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConfigError(
-            f"{url!r} is not a deployment URL. It looks like http://127.0.0.1:3210 or "
+            f"{shown} is not a deployment URL. It looks like http://127.0.0.1:3210 or "
             "https://your-deployment.convex.cloud."
         )
     if parts.path not in ("", "/") or parts.query or parts.fragment:
         raise ConfigError(
-            f"{url!r} has a path. A deployment URL is only scheme, host and port."
+            f"{shown} has a path. A deployment URL is only scheme, host and port."
         )
     if parts.hostname.endswith(".convex.site"):
         raise ConfigError(
-            f"{url!r} is where HTTP actions are served. The deployment URL ends in "
+            f"{shown} is where HTTP actions are served. The deployment URL ends in "
             ".convex.cloud."
         )
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -15,7 +14,7 @@ from kit.app.flags import (
     Mode,
     read_env,
 )
-from kit.client.calls import origin
+from kit.client.calls import is_key, origin, shown_url
 from kit.doctor.case import ENV_FILES, Case
 from kit.doctor.findings import Finding, ok, problem, skipped
 from kit.errors import ConfigError
@@ -29,8 +28,6 @@ _MEANT: dict[Mode, str] = {
     "option-1": "On, option 1: Convex first, Socket.IO as the fallback",
     "option-2": "On, option 2: Convex only",
 }
-# `prod:happy-animal-123|eyJ2…`, and an admin key: `happy-animal-123|01f3…`.
-_KEY = re.compile(r"^[\w:-]+\|")
 
 
 @dataclass(frozen=True)
@@ -124,10 +121,10 @@ def _url(case: Case, env: dict[str, str], *, is_on: bool) -> tuple[str | None, F
         return None, _no_url(env, is_on=is_on)
     place = "given" if given else CONVEX_URL
     if fault := url_fault(text):
-        return None, problem("deployment-url", fault, _safe(text), place)
+        return None, problem("deployment-url", fault, shown_url(text), place)
     url = origin(text)
     if given and written and _differs(url, written):
-        seen = f"Asked about {url}; {CONVEX_URL} is {_safe(written)}."
+        seen = f"Asked about {url}; {CONVEX_URL} is {shown_url(written)}."
         return url, problem("deployment-url", "url-differs", seen)
     return url, ok("deployment-url", url, place)
 
@@ -143,7 +140,7 @@ def _no_url(env: dict[str, str], *, is_on: bool) -> Finding:
 def url_fault(text: str) -> str | None:
     """The code of what is wrong with a URL by itself; None if it can be one."""
     text = text.strip()
-    if _KEY.match(text):
+    if is_key(text):
         return "url-key"
     try:
         parts = urlsplit(text)
@@ -166,15 +163,6 @@ def url_fault(text: str) -> str | None:
     if parts.scheme == "http" and host.endswith(".convex.cloud"):
         return "url-not-https"
     return None
-
-
-def _safe(text: str) -> str:
-    """A URL as it may be shown: without user, password and query."""
-    text = text.strip()
-    if _KEY.match(text):
-        return f"It begins with {text.partition('|')[0]}| (the rest is not shown)."
-    shown = re.sub(r"//[^/@]*@", "//…@", text).partition("?")[0].partition("#")[0]
-    return shown if len(shown) <= 120 else shown[:120] + "…"
 
 
 def _differs(url: str, written: str) -> bool:
