@@ -8,18 +8,13 @@ chunk are tried again.
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-import requests
-from deployment_fixture import DeploymentProcess, deployment_process
 from llm_helpers import model_named
+from reply_stage import ReplyStage, reply_stage
 
 from kit.errors import ERROR_KINDS, ErrorKind
 from kit.llm.providers import PROVIDERS, ProviderName
@@ -29,68 +24,19 @@ pytestmark = pytest.mark.timeout(60)
 MAX_STEPS = 3
 
 
-@dataclass
-class Stage:
-    """The processes, and the conversation of one test."""
-
-    deployment: DeploymentProcess
-    provider: str
-    task_id: str = ""
-    prompt: str = ""
-
-    def open(self) -> Stage:
-        """A new conversation."""
-        task_id = self.deployment.value("mutation", "tasks:create", {"title": "t"})
-        return Stage(self.deployment, self.provider, task_id)
-
-    def ask(self, model: str, prompt: str = "Hello", **more: Any) -> dict[str, Any]:
-        self.prompt = f"{prompt} {uuid.uuid4().hex}"
-        args = {"taskId": self.task_id, "prompt": self.prompt, "model": model, **more}
-        result: dict[str, Any] = self.deployment.value(
-            "action", "streaming:streamChatWithTools", args
-        )
-        return result
-
-    def messages(self) -> list[dict[str, Any]]:
-        args = {"taskId": self.task_id}
-        rows: list[dict[str, Any]] = self.deployment.value(
-            "query", "messages:byTask", args
-        )
-        return rows
-
-    def task(self) -> dict[str, Any]:
-        args = {"taskId": self.task_id}
-        found: dict[str, Any] = self.deployment.value("query", "tasks:get", args)
-        return found
-
-    def requests(self) -> list[dict[str, Any]]:
-        """What the provider was asked for the last prompt."""
-        log = requests.get(f"{self.provider}/log", timeout=30).json()["requests"]
-        return [entry for entry in log if self.prompt in entry["prompt"]]
-
-
 @pytest.fixture(scope="module")
-def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    command = [sys.executable, "-m", "kit.llm.scripted", "--pace", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as provider:
-        assert provider.stdout is not None
-        url = json.loads(provider.stdout.readline())["url"]
-        env = {
-            "KIT_SCRIPTED_URL": url,
-            "KIT_LLM_READ_TIMEOUT": "0.5",
-            "KIT_TOOL_TIMEOUT_MS": "200",
-            "KIT_MAX_STEPS": str(MAX_STEPS),
-        }
-        data = tmp_path_factory.mktemp("data")
-        try:
-            with deployment_process(data=data, functions=None, env=env) as deployment:
-                yield Stage(deployment, url)
-        finally:
-            provider.terminate()
+def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReplyStage]:
+    env = {
+        "KIT_LLM_READ_TIMEOUT": "0.5",
+        "KIT_TOOL_TIMEOUT_MS": "200",
+        "KIT_MAX_STEPS": str(MAX_STEPS),
+    }
+    with reply_stage(tmp_path_factory.mktemp("data"), env) as stage:
+        yield stage
 
 
 @pytest.fixture
-def stage(processes: Stage) -> Stage:
+def stage(processes: ReplyStage) -> ReplyStage:
     return processes.open()
 
 
@@ -156,7 +102,7 @@ FAULTS = {
 @every_wire
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_failing_call_keeps_its_text_and_says_why(
-    stage: Stage, wire: ProviderName, name: str
+    stage: ReplyStage, wire: ProviderName, name: str
 ) -> None:
     fault = FAULTS[name]
     result = stage.ask(model_named(wire, fault.scenario))
@@ -169,7 +115,7 @@ def test_a_failing_call_keeps_its_text_and_says_why(
 
 
 def check_failed(
-    stage: Stage, result: dict[str, Any], kind: ErrorKind, *, kept: str
+    stage: ReplyStage, result: dict[str, Any], kind: ErrorKind, *, kept: str
 ) -> None:
     row, task = stage.messages()[-1], stage.task()
     assert (result["success"], result["status"]) == (False, "failed")
@@ -189,7 +135,7 @@ def check_failed(
     assert result["error"].endswith(".")
 
 
-def check_goes_on(stage: Stage, wire: ProviderName) -> None:
+def check_goes_on(stage: ReplyStage, wire: ProviderName) -> None:
     again = stage.ask(model_named(wire, "text:tokens=3,context=200"))
     assert (again["success"], again["text"]) == (True, "Rain fell on")
     task = stage.task()
@@ -197,7 +143,9 @@ def check_goes_on(stage: Stage, wire: ProviderName) -> None:
 
 
 @every_wire
-def test_a_failure_that_passes_is_tried_again(stage: Stage, wire: ProviderName) -> None:
+def test_a_failure_that_passes_is_tried_again(
+    stage: ReplyStage, wire: ProviderName
+) -> None:
     model = model_named(wire, "flaky:fails=2,retry-after=0.3,tokens=3")
     result = stage.ask(model)
     assert (result["success"], result["text"]) == (True, "Rain fell on")
@@ -210,7 +158,7 @@ def test_a_failure_that_passes_is_tried_again(stage: Stage, wire: ProviderName) 
 
 @every_wire
 def test_a_prompt_that_is_too_long_does_not_stay_in_the_way(
-    stage: Stage, wire: ProviderName
+    stage: ReplyStage, wire: ProviderName
 ) -> None:
     model = model_named(wire, "text:tokens=3,context=400")
     assert stage.ask(model, "first")["success"]
@@ -249,7 +197,7 @@ TOOL_FAULTS = {
 @every_wire
 @pytest.mark.parametrize("name", TOOL_FAULTS)
 def test_what_a_tool_does_wrong_is_read_by_the_model(
-    stage: Stage, wire: ProviderName, name: str
+    stage: ReplyStage, wire: ProviderName, name: str
 ) -> None:
     fault = TOOL_FAULTS[name]
     model = model_named(wire, fault.scenario)
@@ -274,7 +222,7 @@ TOOL_RESULT = "tool-result"
 
 @every_wire
 def test_a_model_that_never_stops_calling_tools_is_stopped(
-    stage: Stage, wire: ProviderName
+    stage: ReplyStage, wire: ProviderName
 ) -> None:
     model = model_named(wire, "tool:rounds=50")
     result = stage.ask(model, "2 + 3", tools=["calculator"])

@@ -119,6 +119,23 @@ describe.skipIf(inject("scriptedUrl") === "")("with the scripted provider", () =
     expect((await asking).status).toBe("stopped");
   });
 
+  test.each([
+    ["before the first token", "claude-scripted-slow:delay=600", "disconnected"],
+    ["between two tries", "gpt-scripted-http-429:retry-after=19", "refused"],
+  ])("a stop %s ends the wait", async (_, model, outcome) => {
+    const stage = await Stage.open();
+    const prompt = ownPrompt();
+    const asking = stage.ask({ prompt, model });
+    await stage.until(async () => (await stage.requests(prompt)).length > 0);
+    const { taskId } = stage;
+    await stage.t.mutation(api.streaming.stopTask, { taskId });
+    expect(await asking).toMatchObject({ status: "stopped", text: "", error: null });
+    await stage.until(
+      async () => (await stage.requests(prompt))[0]!["outcome"] === outcome,
+    );
+    expect(await stage.requests(prompt)).toHaveLength(1);
+  });
+
   test("a stop ends a tool that is running, and leaves no call without result", async () => {
     const stage = await Stage.open();
     const asking = stage.ask({
