@@ -147,7 +147,8 @@ class Checks:
         )
         return (
             f"<table><caption><b>{html.escape(self.title)}</b></caption>"
-            "<thead><tr><th></th><th>Expected</th><th>Evidence</th></tr></thead>"
+            '<thead><tr><th></th><th style="text-align:left">Expected</th>'
+            '<th style="text-align:left">Evidence</th></tr></thead>'
             f"<tbody>{rows}</tbody></table>"
         )
 

@@ -23,6 +23,10 @@ attributes. No text ever holds a key.
 
 from __future__ import annotations
 
+import re
+import sysconfig
+import traceback
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 __all__ = [
@@ -47,6 +51,18 @@ __all__ = [
 ]
 
 
+# Files whose frames are not the user's.
+_LIBRARIES = re.compile(
+    "|".join(
+        re.escape(str(folder))
+        for folder in (
+            Path(__file__).parent,
+            *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")),
+        )
+    )
+)
+
+
 class KitError(Exception):
     """Base of all errors that the kit raises on purpose. May be pickled."""
 
@@ -54,6 +70,19 @@ class KitError(Exception):
         # An exception is otherwise rebuilt from its text alone, which is not what
         # the constructors below take.
         return _rebuild, (type(self), self.args, self.__dict__)
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows of it: the user's own lines and the text.
+
+        The kit's frames say nothing to whoever is to change a setting or a URL. They
+        are still there: `import traceback; traceback.print_last()`.
+        """
+        lines = [
+            f"line {frame.lineno}, in {frame.name}: {frame.line}"
+            for frame in traceback.extract_tb(self.__traceback__)
+            if not _LIBRARIES.search(frame.filename)
+        ]
+        return [*lines, f"{type(self).__name__}: {self}"]
 
 
 def _rebuild(

@@ -28,6 +28,7 @@ from typing import Any, Literal
 import aiohttp
 
 from kit.app.flags import set_flags
+from kit.client.background import cancel, keep_awake, spawn
 from kit.errors import ConfigError, StackError
 from kit.llm.secret import Secret
 from kit.serving import HOST, STOP_WITH_PARENT
@@ -194,6 +195,7 @@ class Stack:
                 self, shutil.rmtree, folder, ignore_errors=True
             )
         self._external_url = deployment_url
+        self._awake: asyncio.Task[None] | None = None
         self._environment = _environment(provider)
         self._pace = pace
         self.admin_key, self.functions = self._admin_access()
@@ -254,6 +256,8 @@ class Stack:
         return stack
 
     async def _start(self, app: bool) -> None:
+        # In a notebook: so that a cell that waits for something can be interrupted.
+        self._awake = spawn(keep_awake(), "keep the loop awake")
         if self.provider is not None:
             self._environment[SCRIPTED_URL] = await self.provider.start()
         elif self.scripted_url is not None:
@@ -360,6 +364,8 @@ class Stack:
 
     async def aclose(self) -> None:
         """Stop everything that this stack started, and remove its temporary folder."""
+        if self._awake is not None:
+            await cancel(self._awake)
         for server in (self.app, self.deployment, self.provider):
             if server is not None:
                 await server.stop()

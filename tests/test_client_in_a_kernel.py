@@ -3,43 +3,10 @@
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from deployment_fixture import DeploymentProcess, deployment_process
-from jupyter_client.blocking.client import BlockingKernelClient
-from jupyter_client.manager import KernelManager, start_new_kernel
-
-
-class Kernel:
-    """A kernel in which cells are run, one after the other."""
-
-    def __init__(self, manager: KernelManager, client: BlockingKernelClient) -> None:
-        self._manager = manager
-        self._client = client
-
-    def run(self, cell: str, *, interrupt_at: str | None = None) -> str:
-        """Run a cell; what it printed, and the name of its error if it failed.
-
-        `interrupt_at`: interrupt it once it has printed this.
-        """
-        request = self._client.execute(cell)
-        printed = ""
-        while True:
-            message: dict[str, Any] = self._client.get_iopub_msg(timeout=30)
-            if message["parent_header"].get("msg_id") != request:
-                continue
-            content = message["content"]
-            match message["msg_type"]:
-                case "stream" if content["name"] == "stdout":
-                    printed += content["text"]
-                    if interrupt_at is not None and interrupt_at in printed:
-                        interrupt_at = None
-                        self._manager.interrupt_kernel()
-                case "error":
-                    printed += content["ename"]
-                case "status" if content["execution_state"] == "idle":
-                    return printed.strip()
+from kernel import Kernel, start_kernel
 
 
 @pytest.fixture
@@ -50,12 +17,8 @@ def server(tmp_path: Path) -> Iterator[DeploymentProcess]:
 
 @pytest.fixture
 def kernel() -> Iterator[Kernel]:
-    manager, client = start_new_kernel(kernel_name="python3")
-    try:
-        yield Kernel(manager, client)
-    finally:
-        client.stop_channels()
-        manager.shutdown_kernel(now=True)
+    with start_kernel() as kernel:
+        yield kernel
 
 
 def test_a_quiet_subscription_can_be_interrupted_and_goes_on(
