@@ -111,7 +111,9 @@ async def test_the_newest_reply_tells_how_it_ended(
             assert (reply.fault, reply.place) == (fault, task_id)
         assert (await look(stack, older))["newest-reply"].fault == "reply-failed"
         await answer(deployment, older, "claude-opus-5-5")
-        assert (await look(stack, older))["newest-reply"].state == "ok", "mended"
+        mended = (await look(stack, older))["newest-reply"]
+        assert mended.state == "ok"
+        assert "Before it: failed (server)." in mended.seen
 
 
 async def test_a_reply_being_written(stack: Stack) -> None:

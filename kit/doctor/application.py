@@ -75,8 +75,8 @@ async def _another(http: Http, url: str) -> Finding:
         return problem("application", "application-down", seen, url)
     if answer.status == 200 and answer.text.startswith('0{"sid"'):
         seen = (
-            "A Socket.IO server answers. It is not the kit's application, so that its "
-            "settings are not known."
+            "A Socket.IO server answers. It is not the kit's application, or an older "
+            "one: its settings are not known."
         )
         return ok("application", seen, url)
     seen = f"Neither the kit's application nor a Socket.IO server: {answer.status}."

@@ -22,7 +22,7 @@ from kit.doctor.queries import Outcome, Queries, Refused
 
 __all__ = ["look_at_task"]
 
-NEWEST = 10  # tasks to look at for the newest reply
+NEWEST = 10  # tasks to look at for the newest reply, and messages of one
 STUCK_AFTER = 15 * 60.0  # seconds; an action may take ten minutes
 
 Known = Literal["yes", "no", "unknown"]
@@ -106,7 +106,8 @@ class TaskProbe:
                 why = "No task has a reply yet, or none can be listed."
                 return skipped("newest-reply", why)
             task = answered[0]
-        rows = await self._ask("messages:byTask", {"taskId": task["_id"], "limit": 4})
+        args = {"taskId": task["_id"], "limit": NEWEST}
+        rows = await self._ask("messages:byTask", args)
         if not isinstance(rows.value, list):
             why = (
                 f"The task's messages cannot be read: {rows.text or 'no reason given'}."
@@ -115,7 +116,7 @@ class TaskProbe:
         replies = [row for row in rows.value if row.get("role") == "ASSISTANT"]
         if not replies:
             return skipped("newest-reply", "The task has no reply yet.")
-        return _reply(replies[-1], str(task["_id"]))
+        return _reply(replies, str(task["_id"]))
 
 
 async def look_at_task(
@@ -191,32 +192,38 @@ def _title(task: dict[str, Any]) -> str:
 # --- what became of a reply -------------------------------------------------------
 
 
-def _reply(row: dict[str, Any], task_id: str) -> Finding:
+def _reply(replies: list[dict[str, Any]], task_id: str) -> Finding:
+    """What became of the newest of `replies`; of those before it, in a word each."""
+    *earlier, row = replies
     began = float(row.get("_creationTime", 0)) / 1000.0
     when, age = _clock(began), time.time() - began
+    before = f" Before it: {', '.join(map(_ended, earlier))}." if earlier else ""
     status = row.get("status")
     if status == "failed":
-        return _failed(row, task_id, when)
+        text = str(row.get("error") or "No reason is given.")
+        seen = f"Begun at {when}, {_ended(row)}. {text}{before}"
+        return problem("newest-reply", _fault(row), seen, task_id)
     if status in ("streaming", "stopping"):
-        seen = f"Being written since {when}, for {age:.0f} s."
+        seen = f"Being written since {when}, for {age:.0f} s.{before}"
         if age > STUCK_AFTER:
             return problem("newest-reply", "reply-stuck", seen, task_id)
-        seen += " If it does not grow, its lease ends it."
-        return ok("newest-reply", seen, task_id)
-    return ok("newest-reply", f"Begun at {when}, {status}.", task_id)
+        return ok("newest-reply", f"{seen} If it does not grow, it is ended.", task_id)
+    return ok("newest-reply", f"Begun at {when}, {_ended(row)}.{before}", task_id)
 
 
-def _failed(row: dict[str, Any], task_id: str, when: str) -> Finding:
-    text = str(row.get("error") or "no reason given")
-    seen = f"Begun at {when}. {text}"
+def _ended(row: dict[str, Any]) -> str:
+    kind = f" ({row['errorKind']})" if "errorKind" in row else ""
+    return f"{row.get('status')}{kind}"
+
+
+def _fault(row: dict[str, Any]) -> str:
     match row.get("errorKind"):
         case "auth":
-            fault = "reply-key-refused"
+            return "reply-key-refused"
         case "interrupted":
-            fault = "reply-broke-off"
+            return "reply-broke-off"
         case _:
-            fault = "reply-failed"
-    return problem("newest-reply", fault, seen, task_id)
+            return "reply-failed"
 
 
 def _sql_reply(row: dict[str, Any]) -> Finding:
