@@ -269,6 +269,19 @@ async def test_an_action_that_takes_too_long_is_stopped(running: Running) -> Non
         )
 
 
+async def test_an_action_that_blocks_the_others_ends_with_the_process(
+    running: Running, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async with running(FUNCTIONS, "--block-limit", "0.5") as actions:
+        blocked = asyncio.create_task(actions.run("work:block", {"seconds": 600.0}))
+        assert (await blocked).error == TRANSIENT
+        # What comes after it is run by another one.
+        assert value(await actions.run("work:wait", {"seconds": 0.6})) == 0.6
+    told = capfd.readouterr().err
+    assert "Timeout (0:00:00.500000)!" in told
+    assert "in block" in told
+
+
 async def test_a_cancelled_caller_does_not_stop_the_action(
     actions: Actions, engine: Engine, tmp_path: Path
 ) -> None:

@@ -8,7 +8,8 @@ cannot break the conversation, and stdin becomes empty.
 
 Paths and arguments have been checked by the deployment before, results are checked
 there afterwards. It ends when stdin ends, which is also what happens when the
-deployment is killed; actions then get `GRACE` to clean up.
+deployment is killed; actions then get `GRACE` to clean up. It ends, too, when an action
+blocks its loop for `BLOCK_LIMIT`, and with it all others.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import faulthandler
 import io
 import itertools
 import os
@@ -55,6 +57,8 @@ __all__ = ["GRACE", "Executor", "main"]
 GRACE = 1.0  # s
 
 ACTION_TIME_LIMIT = 600.0  # s, as for Convex's Node actions
+
+BLOCK_LIMIT = 60.0  # s
 
 
 class Executor:
@@ -193,9 +197,17 @@ class RunContext:
 
 
 async def run_until_end(
-    registry: FunctionRegistry, source: int, sink: BinaryIO, time_limit: float
+    registry: FunctionRegistry,
+    source: int,
+    sink: BinaryIO,
+    time_limit: float,
+    block_limit: float,
 ) -> None:
-    """Run actions until the file descriptor `source` ends, or SIGTERM."""
+    """Run actions until the file descriptor `source` ends, or SIGTERM.
+
+    An action that blocks the loop for `block_limit` seconds, and with it all others,
+    ends the process, with a traceback on stderr that says where.
+    """
     loop = asyncio.get_running_loop()
     transport, protocol = await loop.connect_write_pipe(
         asyncio.streams.FlowControlMixin, sink
@@ -215,9 +227,22 @@ async def run_until_end(
         os._exit(0)
 
     threading.Thread(target=read, name="stdin", daemon=True).start()
+    watching = asyncio.create_task(_end_if_blocked(block_limit))
     await executor.send(Ready())
     await ended.wait()
+    watching.cancel()
+    faulthandler.cancel_dump_traceback_later()
     await executor.aclose()
+
+
+async def _end_if_blocked(limit: float) -> None:
+    """Put off, as long as this loop turns, what ends the process when it does not.
+
+    That needs neither this loop nor the interpreter.
+    """
+    while True:
+        faulthandler.dump_traceback_later(limit, exit=True)
+        await asyncio.sleep(limit / 10)
 
 
 def _lines(source: int) -> Iterator[bytes]:
@@ -254,6 +279,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--functions", type=Path, action="append", required=True)
     parser.add_argument("--log-level", default="INFO")
     parser.add_argument("--time-limit", type=float, default=ACTION_TIME_LIMIT)
+    parser.add_argument("--block-limit", type=float, default=BLOCK_LIMIT)
     options = parser.parse_args(argv)
     source, sink = _take_over_stdio()
     log_to_stderr(options.log_level)
@@ -262,7 +288,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except FunctionLoadError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    asyncio.run(run_until_end(registry, source, sink, options.time_limit))
+    limits = options.time_limit, options.block_limit
+    asyncio.run(run_until_end(registry, source, sink, *limits))
     return 0
 
 
