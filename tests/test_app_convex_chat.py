@@ -18,6 +18,7 @@ from kit.errors import (
     KitError,
     RequestRejected,
 )
+from kit.llm.secret import Secret
 
 URL = "http://127.0.0.1:1"
 SENTINEL = "sk-ant-sentinel-9f8e7d6c5b"
@@ -83,7 +84,7 @@ def convex() -> FakeConvex:
 
 def chat(convex: Any, **times: float) -> ConvexChat:
     quick = {"reach_timeout": 1.0, "lost_timeout": 0.5, "poll_interval": 0.005}
-    return ConvexChat(convex, {"anthropic": SENTINEL}, **(quick | times))
+    return ConvexChat(convex, {"anthropic": Secret(SENTINEL)}, **(quick | times))
 
 
 async def stream(convex: Any, **times: float) -> ConvexReply:
@@ -113,7 +114,7 @@ async def test_the_action_gets_the_guides_arguments(convex: FakeConvex) -> None:
             "model": "m",
             "systemPrompt": "s",
             "llmModel": "m",
-            "apiKeys": {"anthropic": SENTINEL},
+            "apiKeys": {"anthropic": Secret(SENTINEL)},
             "clientMessageId": "c1",
             "tools": ["calculator"],
         }
@@ -374,7 +375,7 @@ async def test_tasks_are_created_found_and_stopped(convex: FakeConvex) -> None:
 
 def test_own_keys_are_those_of_the_environment() -> None:
     env = {"ANTHROPIC_API_KEY": "a", "OPENAI_API_KEY": " ", "OPENROUTER_API_KEY": "o"}
-    assert own_api_keys(env) == {"openrouter": "o", "anthropic": "a"}
+    assert own_api_keys(env) == {"openrouter": Secret("o"), "anthropic": Secret("a")}
 
 
 def test_the_scripted_provider_is_sent_no_key_of_ours() -> None:

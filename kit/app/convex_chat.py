@@ -33,8 +33,9 @@ from kit.errors import (
     KitError,
     RequestRejected,
 )
-from kit.llm.route import PROVIDERS
-from kit.llm.secret import redact
+from kit.llm.providers import ProviderName
+from kit.llm.route import keys_in
+from kit.llm.secret import Secret, redact
 
 __all__ = ["ConvexChat", "own_api_keys"]
 
@@ -48,18 +49,12 @@ _ATTEMPTS = 3  # at a call that is lost without a trace
 _LATE_LOOKS = 2  # at an action that says nothing and has begun nothing
 
 
-def own_api_keys(env: Mapping[str, str]) -> dict[str, str]:
+def own_api_keys(env: Mapping[str, str]) -> Mapping[ProviderName, Secret]:
     """The keys in the server's environment, by provider, as the guide passes them on.
 
     None of them while the scripted provider is in use: it is never sent a real key.
     """
-    if env.get("KIT_SCRIPTED_URL"):
-        return {}
-    return {
-        provider: key
-        for provider, settings in PROVIDERS.items()
-        if (key := env.get(settings.key_variable, "").strip())
-    }
+    return {} if env.get("KIT_SCRIPTED_URL") else keys_in(env)
 
 
 class ConvexChat:
@@ -74,7 +69,7 @@ class ConvexChat:
     def __init__(
         self,
         convex: ConvexCalls,
-        api_keys: Mapping[str, str],
+        api_keys: Mapping[ProviderName, Secret],
         *,
         reach_timeout: float = 3.0,
         reply_timeout: float = 600.0,

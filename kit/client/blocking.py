@@ -92,19 +92,25 @@ class BlockingDeployment:
         self, path: str, args: Args | None = None, *, timeout: float | None = None
     ) -> Value:
         """See `Deployment.query`."""
-        return self._run(self._deployment.query(path, args, timeout=timeout))
+        call = self._deployment.query(path, args, timeout=timeout)
+        del args  # see `kit.client.tracebacks`
+        return self._run(call)
 
     def mutation(
         self, path: str, args: Args | None = None, *, timeout: float | None = None
     ) -> Value:
         """See `Deployment.mutation`."""
-        return self._run(self._deployment.mutation(path, args, timeout=timeout))
+        call = self._deployment.mutation(path, args, timeout=timeout)
+        del args
+        return self._run(call)
 
     def action(
         self, path: str, args: Args | None = None, *, timeout: float | None = None
     ) -> Value:
         """See `Deployment.action`."""
-        return self._run(self._deployment.action(path, args, timeout=timeout))
+        call = self._deployment.action(path, args, timeout=timeout)
+        del args
+        return self._run(call)
 
     def subscribe(
         self, path: str, args: Args | None = None, *, timeout: float | None = None

@@ -15,7 +15,9 @@ from kit.client.calls import Calls, Kind, origin
 from kit.client.credentials import Credentials, credentials_of
 from kit.client.link import Link, State, closed
 from kit.client.subscription import Subscription
+from kit.client.tracebacks import raised_here
 from kit.errors import DeploymentUnreachable
+from kit.llm.secret import Secret
 from kit.values import JsonValue, Value, to_json
 
 __all__ = ["ACTION_TIMEOUT", "Args", "Deployment"]
@@ -40,7 +42,9 @@ class Deployment:
     away shows as `state` "reconnecting" and heals by itself; subscriptions wait.
 
     Args and values are Convex values: None, bool, float (an int is sent as one), str,
-    bytes, `convex.ConvexInt64`, list, dict. Belongs to the event loop of its first use.
+    bytes, `convex.ConvexInt64`, list, dict. Args may hold a `kit.llm.secret.Secret`,
+    which shows itself to the deployment alone. Belongs to the event loop of its first
+    use.
     """
 
     def __init__(
@@ -150,7 +154,9 @@ class Deployment:
         DeploymentError (no answer within `timeout` seconds), ValueError or TypeError
         (`args` hold something that is not a Convex value).
         """
-        return await self._call("query", path, args, timeout or self.timeout)
+        call = self._call("query", path, args, timeout or self.timeout)
+        del args  # see `raised_here`
+        return await raised_here(call)
 
     async def mutation(
         self, path: str, args: Args | None = None, *, timeout: float | None = None
@@ -160,7 +166,9 @@ class Deployment:
         It is sent once. After a lost connection or a timeout it may have run all the
         same, and cancelling does not undo it.
         """
-        return await self._call("mutation", path, args, timeout or self.timeout)
+        call = self._call("mutation", path, args, timeout or self.timeout)
+        del args
+        return await raised_here(call)
 
     async def action(
         self, path: str, args: Args | None = None, *, timeout: float | None = None
@@ -170,7 +178,9 @@ class Deployment:
         Raises as `query` does. It is sent once; after a lost connection, a timeout or a
         cancellation it may still be running.
         """
-        return await self._call("action", path, args, timeout or ACTION_TIMEOUT)
+        call = self._call("action", path, args, timeout or ACTION_TIMEOUT)
+        del args
+        return await raised_here(call)
 
     async def _call(
         self, kind: Kind, path: str, args: Args | None, timeout: float
@@ -231,4 +241,17 @@ def _encode(args: Args | None) -> JsonValue:
         raise TypeError(
             f"args must be a dict of named arguments, not {type(args).__name__}"
         )
-    return to_json(dict(args or {}))
+    return to_json(_revealed(dict(args or {})))
+
+
+def _revealed(value: Any) -> Any:
+    """The value with its secrets in the clear, for what is sent and nothing else."""
+    match value:
+        case Secret():
+            return value.reveal()
+        case dict():
+            return {name: _revealed(item) for name, item in value.items()}
+        case list() | tuple():
+            return [_revealed(item) for item in value]
+        case _:
+            return value
