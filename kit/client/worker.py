@@ -19,7 +19,9 @@ reads again; what lay between is dropped.
 
 The process ends with its stdin, so it never outlives the kernel. It also ends itself
 when the client has held the interpreter lock for too long, as it does while a
-deployment accepts connections and says nothing.
+deployment accepts connections and says nothing, and when nothing at all has come over
+the client's connection for too long: the client itself waits for 30 to 35 s before it
+takes that for what it is, a connection that is dead and does not say so.
 
 Run by its path, not as `-m kit.client.worker`: it imports nothing of the kit, to start
 fast. It knows nothing of values' meaning, of messages or of streams.
@@ -32,8 +34,11 @@ import faulthandler
 import json
 import os
 import re
+import socket
+import struct
 import sys
 import traceback
+from collections.abc import Iterator
 from typing import Any
 
 import convex
@@ -43,7 +48,13 @@ __all__: list[str] = []
 LINE_LIMIT = 128 * 1024 * 1024
 FROZEN_AFTER = 6.0
 REARM_INTERVAL = 2.0
+# Convex pings its clients every 5 s, and sends a message every 15 s.
+SILENT_AFTER = 17.0
 CLIENT_BROKEN = 3
+
+# In `struct tcp_info`: eight bytes, the state first, then numbers of four bytes.
+_ESTABLISHED = 1
+_LAST_DATA_RECEIVED = 8 + 4 * 11
 
 _REQUEST_ID = re.compile(r"^\[Request ID: [^\]]*\] ")
 
@@ -148,6 +159,38 @@ async def _stay_alive() -> None:
         await asyncio.sleep(REARM_INTERVAL)
 
 
+async def _notice_silence() -> None:
+    """End the process when its connection is half open: a new one finds out more."""
+    while True:
+        await asyncio.sleep(REARM_INTERVAL)
+        silences = list(_silences())
+        if silences and min(silences) > SILENT_AFTER:
+            sys.stderr.write(f"Nothing has come for {SILENT_AFTER:g} s.\n")
+            sys.stderr.flush()
+            os._exit(CLIENT_BROKEN)
+
+
+def _silences() -> Iterator[float]:
+    """Seconds since something last came, for each TCP connection of this process.
+
+    The client does not tell; Linux does (`struct tcp_info` in linux/tcp.h).
+    """
+    if sys.platform != "linux":
+        return
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            if not os.readlink(f"/proc/self/fd/{name}").startswith("socket:"):
+                continue
+            with socket.socket(fileno=os.dup(int(name))) as connection:
+                if connection.family not in (socket.AF_INET, socket.AF_INET6):
+                    continue
+                info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
+        except OSError:  # closed meanwhile, or not TCP
+            continue
+        if info[0] == _ESTABLISHED:
+            yield struct.unpack_from("=I", info, _LAST_DATA_RECEIVED)[0] / 1000
+
+
 async def _run(url: str, output_fd: int) -> None:
     loop = asyncio.get_running_loop()
     commands = asyncio.StreamReader(limit=LINE_LIMIT)
@@ -161,6 +204,7 @@ async def _run(url: str, output_fd: int) -> None:
     worker = Worker(convex.ConvexClient(url))
     background = [
         asyncio.create_task(_stay_alive()),
+        asyncio.create_task(_notice_silence()),
         asyncio.create_task(worker.send_outcomes(output)),
     ]
     while line := await commands.readline():
