@@ -1,7 +1,7 @@
 """The application's Socket.IO server for tests of the hooks: it says what a test says.
 
 Keeps what clients sent, in order, and answers `get-chat-history` with `history`, unless
-`answers` is off.
+`answers` is off. While `hears` is cleared it takes events and acknowledges none.
 """
 
 import asyncio
@@ -23,6 +23,8 @@ class FakeApplication:
         self.history: list[dict[str, Any]] = []
         self.sent: list[tuple[str, Any]] = []
         self.news = asyncio.Event()
+        self.hears = asyncio.Event()
+        self.hears.set()
         self.sio = socketio.AsyncServer(async_mode="aiohttp", async_handlers=False)
         self.sio.on("connect", self._connect)
         self.sio.on("*", self._receive)
@@ -39,6 +41,7 @@ class FakeApplication:
             answer = {"taskId": payload["taskId"], "messages": self.history}
             await self.sio.emit("chat-history", answer, to=sid)
         self.news.set()
+        await self.hears.wait()
 
     def names(self) -> list[str]:
         return [name for name, _ in self.sent]
@@ -96,4 +99,5 @@ async def fake_application() -> AsyncIterator[FakeApplication]:
         try:
             yield application
         finally:
+            application.hears.set()
             await application.sio.shutdown()

@@ -80,7 +80,13 @@ class FakeChat(Hook):
 
     # --- what a view asks for -------------------------------------------------------
 
-    async def send_message(self, text: str, *, model: str | None = None) -> str:
+    async def send_message(
+        self,
+        text: str,
+        *,
+        model: str | None = None,
+        client_message_id: str | None = None,
+    ) -> str:
         if self.refusal is not None:
             raise self.refusal
         self.sent.append(text)

@@ -290,3 +290,48 @@ def test_messages_from_before_the_migration_stay() -> None:
         *stored,
         row("c1", 3, clientMessageId="a"),
     ]
+
+
+# --- a server that is killed ------------------------------------------------------
+
+
+@pytest.mark.parametrize("has_it", [False, True])
+async def test_a_message_that_went_with_its_server_is_missed(
+    convex: FakeStreaming, application: FakeApplication, hook: HybridTask, has_it: bool
+) -> None:
+    """The server had acknowledged it; only Convex knows whether it was passed on."""
+    asked: list[Any] = []
+
+    async def look(args: Any) -> Any:
+        asked.append(args)
+        return {"messageId": "m1", "status": "streaming"} if has_it else None
+
+    convex.convex.handlers["messages:byClientMessageId"] = look
+    client_message_id = await hook.send_message("Is anybody there?")
+    assert contents(hook) == ["Is anybody there?"]
+    await application.drop_clients()
+    await hook.until(lambda hook: hook.event_counts()["chat-history"] == 2, timeout=10)
+    assert asked == [], "nobody knows yet how the task is"
+    await application.set_status("COMPLETED")
+    await hook.until(lambda hook: contents(hook) == [], timeout=5)
+    assert [args["clientMessageId"] for args in asked] == [client_message_id]
+    if has_it:
+        assert hook.error is None
+        return
+    assert hook.error == "“Is anybody there?” has not arrived. Send it again."
+    assert await hook.send_message("Is anybody there?") == client_message_id
+    assert hook.error is None
+
+
+async def test_a_message_that_convex_shows_is_not_missed(
+    convex: FakeStreaming, application: FakeApplication, hook: HybridTask
+) -> None:
+    client_message_id = await hook.send_message("Hi")
+    await convex.begin(clientMessageId=client_message_id)
+    await hook.until(lambda hook: hook.is_streaming, timeout=5)
+    await application.drop_clients()
+    await hook.until(lambda hook: hook.event_counts()["chat-history"] == 2, timeout=10)
+    await application.set_status("COMPLETED")
+    await hook.until(lambda hook: hook.task_status == "COMPLETED", timeout=5)
+    assert hook.socket.unheard == []
+    assert hook.error is None

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from fake_convex import Raise
@@ -168,6 +169,70 @@ async def test_a_message_is_sent_through_convex(
             },
         )
     ]
+
+
+class Losing:
+    """A deployment that loses the answers to mutations; `has_it` is what it holds."""
+
+    def __init__(
+        self,
+        server: FakeStreaming,
+        deployment: Deployment,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        self.has_it: Any = None
+        self.error: Exception = DeploymentUnreachable(server.url, "lost")
+        self.sent: list[str] = []
+        server.convex.handlers["messages:byClientMessageId"] = self._look
+        monkeypatch.setattr(deployment, "mutation", self._lose)
+
+    async def _look(self, _: Any) -> Any:
+        return self.has_it
+
+    async def _lose(self, path: str, args: Any, *, timeout: float) -> Any:
+        self.sent.append(args["clientMessageId"])
+        raise self.error
+
+
+@pytest.fixture
+def losing(
+    server: FakeStreaming, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> Losing:
+    return Losing(server, deployment, monkeypatch)
+
+
+async def test_a_message_that_has_arrived_needs_no_answer(
+    losing: Losing, hook: MessageStreaming
+) -> None:
+    losing.has_it = {"messageId": "m1", "status": "streaming"}
+    assert await hook.send_message("Hi", model="m") in losing.sent
+    await hook.send_message("Hi", model="m")
+    assert len(set(losing.sent)) == 2, "the same text again is another message"
+
+
+async def test_a_message_that_may_have_arrived_keeps_its_id(
+    losing: Losing, hook: MessageStreaming, server: FakeStreaming
+) -> None:
+    for _ in range(2):
+        with pytest.raises(DeploymentUnreachable):
+            await hook.send_message("Hi", model="m")
+    first, again = losing.sent
+    assert first == again
+    await server.begin(clientMessageId=first)  # and there it is
+    await hook.until(lambda hook: hook.is_streaming, timeout=5)
+    with pytest.raises(DeploymentUnreachable):
+        await hook.send_message("Hi", model="m")
+    assert losing.sent[2] != first
+
+
+async def test_a_message_that_was_refused_is_another_one_next_time(
+    losing: Losing, hook: MessageStreaming
+) -> None:
+    losing.error = FunctionError("streaming:send", "another reply is being written")
+    for _ in range(2):
+        with pytest.raises(FunctionError, match="another reply"):
+            await hook.send_message("Hi", model="m")
+    assert len(set(losing.sent)) == 2
 
 
 async def test_sending_needs_a_model(hook: MessageStreaming) -> None:

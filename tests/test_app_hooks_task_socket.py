@@ -16,6 +16,7 @@ from kit.app.hooks import (
     MessagesChanged,
     PartsReset,
     TaskSocket,
+    socket_connection,
     use_task_socket,
 )
 from kit.errors import ConfigError, KitError
@@ -227,6 +228,69 @@ async def test_sending_without_a_connection_says_so(hook: TaskSocket) -> None:
     assert hook.messages == []
     with pytest.raises(KitError, match="stop-stream was not sent"):
         await hook.stop_stream()
+
+
+def sent_ids(application: FakeApplication) -> list[str]:
+    return [
+        payload["clientMessageId"]
+        for name, payload in application.sent
+        if name == "user-message"
+    ]
+
+
+async def test_a_message_that_is_not_answered_may_be_sent_again(
+    application: FakeApplication, hook: TaskSocket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket_connection, "ANSWER_TIMEOUT", 0.1)
+    application.hears.clear()
+    with pytest.raises(KitError, match=r"user-message may not have arrived.*answer"):
+        await hook.send_message("Hi")
+    assert hook.messages == []
+    # A connection that says nothing counts as lost; a new one takes its place.
+    assert hook.connection == "reconnecting"
+    application.hears.set()
+    await hook.until(lambda hook: hook.is_connected, timeout=10)
+    monkeypatch.undo()
+    again = await hook.send_message("Hi")
+    assert sent_ids(application) == [again, again]
+    assert await hook.send_message("Hi") != again, "it had arrived: this is another"
+
+
+async def test_a_connection_that_breaks_before_the_answer_is_told(
+    application: FakeApplication, hook: TaskSocket
+) -> None:
+    application.hears.clear()
+    sending = asyncio.create_task(hook.send_message("Hi"))
+    await application.received("user-message")
+    await application.drop_clients()
+    with pytest.raises(KitError, match="was lost before it answered"):
+        await sending
+
+
+async def test_a_server_that_acknowledges_nothing_shows_that_it_hears(
+    application: FakeApplication, hook: TaskSocket
+) -> None:
+    """As the guide's own application: what it sends then is its answer."""
+    application.hears.clear()
+    sending = asyncio.create_task(hook.send_message("Hi"))
+    await application.received("user-message")
+    assert not sending.done()
+    await application.set_status("RUNNING")
+    assert await sending in sent_ids(application)
+
+
+async def test_why_the_last_message_has_no_reply_is_shown(
+    application: FakeApplication, hook: TaskSocket
+) -> None:
+    """Known from the task's status alone, after a server was killed."""
+    application.store("user", "Hi", clientMessageId="c1")
+    await application.drop_clients()
+    await seen(hook, "chat-history", 2)
+    failed = {"taskId": TASK, "status": "FAILED", "errorMessage": "it was ended"}
+    await application.emit("task-status-updated", failed)
+    await hook.until(lambda hook: hook.error == "it was ended", timeout=5)
+    await hook.send_message("And now?")
+    assert hook.error is None
 
 
 async def test_a_stop_shows_at_once(

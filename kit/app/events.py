@@ -62,6 +62,8 @@ _Text = Annotated[str, msgspec.Meta(max_length=200_000)]
 _MAX_FRAME = 4_000_000
 
 _CLOSE_TIMEOUT = 1.0  # seconds
+_PING_INTERVAL = 5  # seconds
+_PING_TIMEOUT = 15  # seconds
 
 
 class _TaskPayload(msgspec.Struct):
@@ -95,6 +97,10 @@ class Room:
             always_connect=True,
             cors_allowed_origins=_may_come_from,
             max_http_buffer_size=_MAX_FRAME,
+            # A connection that is dead and does not say so is found in 20 s, by both
+            # ends. A kernel that a cell blocks for less keeps its connection.
+            ping_interval=_PING_INTERVAL,
+            ping_timeout=_PING_TIMEOUT,
         )
         self._web_sockets: set[asyncio.Transport] = set()
 

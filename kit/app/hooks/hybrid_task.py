@@ -12,6 +12,7 @@ answered: what Convex has, it has alone.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 from collections import Counter
 from collections.abc import Iterator
@@ -30,6 +31,8 @@ from kit.app.hooks.source import (
 )
 from kit.app.hooks.task_socket import SocketEvent, TaskSocket, use_task_socket
 from kit.client import Deployment
+from kit.client.background import cancel, spawn
+from kit.errors import DeploymentError
 
 __all__ = ["HybridTask", "use_hybrid_task"]
 
@@ -67,6 +70,7 @@ class HybridTask(Hook):
         super().__init__(streaming.task_id)
         self.streaming = streaming
         self.socket = socket
+        self._looking: asyncio.Task[None] | None = None
         self._merge()
         self._shown = self._source()
         self._stop_observing = (
@@ -144,15 +148,24 @@ class HybridTask(Hook):
 
     # --- what it does -----------------------------------------------------------
 
-    async def send_message(self, text: str, *, model: str | None = None) -> str:
+    async def send_message(
+        self,
+        text: str,
+        *,
+        model: str | None = None,
+        client_message_id: str | None = None,
+    ) -> str:
         """Send a user's message over Socket.IO; its `clientMessageId`.
 
         The application has Convex answer it, or answers itself. Raises KitError while
-        there is no connection to the application.
+        there is no connection to the application, or when that does not answer within
+        5 s: see `Hook.send_message`.
         """
         if not self.is_streaming:
             await self.until_settled()
-        return await self.socket.submit(text, model=model)
+        return await self.socket.submit(
+            text, model=model, client_message_id=client_message_id
+        )
 
     async def until_settled(self) -> None:
         """Wait until the application is done with the last message, up to 3 s.
@@ -180,6 +193,8 @@ class HybridTask(Hook):
     async def _end(self) -> None:
         for stop in self._stop_observing:
             stop()
+        if self._looking is not None:
+            await cancel(self._looking)
         await asyncio.gather(self.streaming.aclose(), self.socket.aclose())
 
     def _details(self) -> list[str]:
@@ -192,6 +207,22 @@ class HybridTask(Hook):
 
     def _socket_changed(self, change: HookChange) -> None:
         self._changed(change, self.socket)
+        if self.socket.unheard and self._looking is None:
+            self._looking = spawn(self._look_for_unheard(), "messages that were lost")
+            self._looking.add_done_callback(self._looked)
+
+    async def _look_for_unheard(self) -> None:
+        """Messages that went to a server that was then killed: has Convex got them?"""
+        for row in self.socket.unheard:
+            with contextlib.suppress(DeploymentError):  # the next change looks again
+                if await self.streaming.has_message(row["clientMessageId"]):
+                    self.socket.saw([row])
+                    self._changed(MessagesChanged(), self.socket)
+                else:
+                    self.socket.give_up(row)
+
+    def _looked(self, _: object) -> None:
+        self._looking = None
 
     def _changed(
         self, change: HookChange, origin: MessageStreaming | TaskSocket
@@ -217,6 +248,7 @@ class HybridTask(Hook):
                 assert_never(change)
 
     def _merge(self) -> None:
+        self.socket.saw(self.streaming.messages)
         self._messages = merge(self.streaming.messages, self.socket.messages)
 
 

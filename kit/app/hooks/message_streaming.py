@@ -10,12 +10,13 @@ Mirrors the guide's `useMessageStreaming`. Sending and stopping go through Conve
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-import uuid
 from collections.abc import Sequence
 from typing import Any
 
 from kit.app.hooks.live_parts import LiveParts
+from kit.app.hooks.outgoing import MessageIds
 from kit.app.hooks.source import (
     Hook,
     HookChange,
@@ -28,7 +29,7 @@ from kit.app.hooks.source import (
 from kit.app.hooks.stream_follower import StreamFollower
 from kit.client import Deployment
 from kit.client.background import cancel, spawn
-from kit.errors import ConfigError
+from kit.errors import ConfigError, DeploymentError, FunctionError
 from kit.parts import Chunk
 
 __all__ = ["MessageStreaming", "use_message_streaming"]
@@ -36,6 +37,8 @@ __all__ = ["MessageStreaming", "use_message_streaming"]
 logger = logging.getLogger("kit.app.hooks")
 
 STOP_TIMEOUT = 5.0
+SEND_TIMEOUT = 8.0
+LOOK_TIMEOUT = 2.0
 
 
 async def use_message_streaming(
@@ -81,6 +84,7 @@ class MessageStreaming(Hook):
         self._deployment = deployment
         self._model = model
         self._tools = list(tools)
+        self._ids = MessageIds()
         self._rows = deployment.subscribe("messages:byTask", {"taskId": task_id})
         self._messages: list[Message] = []
         self._live_row: Message | None = None
@@ -113,16 +117,23 @@ class MessageStreaming(Hook):
     def _live(self) -> LiveParts:
         return self._live_parts
 
-    async def send_message(self, text: str, *, model: str | None = None) -> str:
+    async def send_message(
+        self,
+        text: str,
+        *,
+        model: str | None = None,
+        client_message_id: str | None = None,
+    ) -> str:
         """Have the deployment answer `text` (`streaming:send`); its `clientMessageId`.
 
         The keys are those in the deployment's environment, and the reply goes on if
-        this process ends. Raises ConfigError without a model, and DeploymentError.
+        this process ends. Raises ConfigError without a model, and DeploymentError, at
+        the latest after about 10 s: see `Hook.send_message`.
         """
         chosen = model or self._model
         if chosen is None:
             raise ConfigError("No model to answer with. Give send_message a model.")
-        client_message_id = str(uuid.uuid4())
+        client_message_id = self._ids.id_for(text, client_message_id)
         args: dict[str, Any] = {
             "taskId": self.task_id,
             "prompt": text,
@@ -132,8 +143,32 @@ class MessageStreaming(Hook):
         }
         if self._tools:
             args["tools"] = self._tools
-        await self._deployment.mutation("streaming:send", args)
+        try:
+            await self._deployment.mutation(
+                "streaming:send", args, timeout=SEND_TIMEOUT
+            )
+        except FunctionError:
+            self._ids.arrived(client_message_id)  # and was refused
+            raise
+        except DeploymentError as error:
+            if not await self._has_arrived(client_message_id):
+                raise error from None
+        self._ids.arrived(client_message_id)
         return client_message_id
+
+    async def _has_arrived(self, client_message_id: str) -> bool:
+        """Whether a message whose answer was lost is there, as far as one can tell."""
+        with contextlib.suppress(DeploymentError):
+            return await self.has_message(client_message_id)
+        return False
+
+    async def has_message(self, client_message_id: str) -> bool:
+        """Whether the deployment has this message. Raises DeploymentError."""
+        args = {"taskId": self.task_id, "clientMessageId": client_message_id}
+        found = await self._deployment.query(
+            "messages:byClientMessageId", args, timeout=LOOK_TIMEOUT
+        )
+        return found is not None
 
     async def stop_stream(self) -> None:
         """Stop the task's reply; its text so far is kept.
@@ -181,6 +216,7 @@ class MessageStreaming(Hook):
         was_streaming = self.is_streaming
         changes: list[HookChange] = [MessagesChanged()]
         self._messages = messages
+        self._ids.seen(messages)
         row = next((row for row in reversed(messages) if _is_live(row)), None)
         if _stream_of(row) != _stream_of(self._live_row):
             self._follow(row)

@@ -17,13 +17,18 @@ import socketio
 from kit.client.background import cancel, spawn
 from kit.errors import ConfigError
 
-__all__ = ["SocketConnection"]
+__all__ = ["SocketConnection", "Unanswered"]
 
 CONNECT_TIMEOUT = 4.0
 CLOSE_TIMEOUT = 2.0
+ANSWER_TIMEOUT = 5.0
 RETRY_INTERVALS = (0.3, 0.6, 1.2, 2.0)  # seconds; the last one goes on
 
 OnEvent = Callable[[str, Any], Awaitable[None]]
+
+
+class Unanswered(ConnectionError):
+    """An event was sent, and nobody knows whether it has arrived."""
 
 
 class SocketConnection:
@@ -47,7 +52,10 @@ class SocketConnection:
         self._client.on("disconnect", self._disconnected)
         self._client.on("*", self._received)
         self._reopening: asyncio.Task[None] | None = None
+        self._dropping: asyncio.Task[object] | None = None
         self._is_open = False
+        self._lost = asyncio.Event()
+        self._asking: set[asyncio.Future[None]] = set()
 
     async def open(self) -> None:
         """Connect. Raises ConfigError within 5 s if no Socket.IO server answers."""
@@ -83,11 +91,51 @@ class SocketConnection:
         except socketio.exceptions.SocketIOError:
             raise ConnectionError(f"not connected to {self.url}") from None
 
+    async def ask(self, event: str, payload: dict[str, Any]) -> None:
+        """Send an event and wait until the server shows that it has come.
+
+        An acknowledgement shows that, or, of a server that does not acknowledge, any
+        event. Raises ConnectionError while there is no connection, Unanswered when it
+        ends, or says nothing for 5 s: then it counts as lost.
+        """
+        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._asking.add(answered)
+        try:
+            await self._client.emit(event, payload, callback=self._answer)
+            async with asyncio.timeout(ANSWER_TIMEOUT):
+                await answered
+        except socketio.exceptions.SocketIOError:
+            raise ConnectionError(f"not connected to {self.url}") from None
+        except TimeoutError:
+            await self._drop()
+            raise Unanswered(
+                f"{self.url} did not answer within {ANSWER_TIMEOUT:g} s"
+            ) from None
+        finally:
+            self._asking.discard(answered)
+
+    def _answer(self, *_: object) -> None:
+        for asking in self._asking:
+            if not asking.done():
+                asking.set_result(None)
+
+    async def _drop(self) -> None:
+        """Give up a connection that is dead and does not say so."""
+        if self._client.eio.ws is None:  # it is only polling, and finds out by itself
+            return
+        # Closing waits for an answer that will not come; others hear of it before.
+        closing = self._client.eio.ws.close()
+        self._dropping = spawn(closing, f"give up the connection to {self.url}")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_TIMEOUT):
+                await self._lost.wait()
+
     async def close(self) -> None:
         """Disconnect for good. May be called again."""
         self._is_open = False
-        if self._reopening is not None:
-            await cancel(self._reopening)
+        for task in (self._reopening, self._dropping):
+            if task is not None:
+                await cancel(task)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_TIMEOUT):
                 await self._client.disconnect()
@@ -101,12 +149,19 @@ class SocketConnection:
                 return
 
     async def _connected(self) -> None:
+        self._lost.clear()
         await self._on_event("connect", None)
 
     async def _disconnected(self, *_: object) -> None:
+        for asking in self._asking:
+            if not asking.done():
+                lost = f"the connection to {self.url} was lost before it answered"
+                asking.set_exception(Unanswered(lost))
         await self._on_event("disconnect", None)
+        self._lost.set()
         if self._is_open:
             self._reopening = spawn(self._reopen(), f"reconnect to {self.url}")
 
     async def _received(self, event: str, *payload: Any) -> None:
+        self._answer()
         await self._on_event(event, payload[0] if payload else None)

@@ -137,8 +137,19 @@ class Hook(ABC):
         return self._live.text()
 
     @abstractmethod
-    async def send_message(self, text: str, *, model: str | None = None) -> str:
-        """Send a user's message; its `clientMessageId`."""
+    async def send_message(
+        self,
+        text: str,
+        *,
+        model: str | None = None,
+        client_message_id: str | None = None,
+    ) -> str:
+        """Send a user's message; its `clientMessageId`.
+
+        After a failure it may have arrived all the same. Sent again with the same
+        `client_message_id` it is answered once; without one, the same text is taken for
+        the same message until that shows in `messages`.
+        """
 
     @abstractmethod
     async def stop_stream(self) -> None:

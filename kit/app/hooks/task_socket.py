@@ -19,14 +19,14 @@ import asyncio
 import contextlib
 import logging
 import time
-import uuid
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from kit.app.hooks.live_parts import LiveParts
-from kit.app.hooks.socket_connection import SocketConnection
+from kit.app.hooks.outgoing import SentMessages
+from kit.app.hooks.socket_connection import SocketConnection, Unanswered
 from kit.app.hooks.socket_reply import SocketReply
 from kit.app.hooks.source import (
     Hook,
@@ -109,10 +109,11 @@ class TaskSocket(Hook):
         self.fs_changes: list[dict[str, Any]] = []
         self._model = model
         self._swaps_with_history = swaps_with_history
+        self._sent = SentMessages(task_id)
+        self._failure: str | None = None
         self._reply = SocketReply()
         self._history: list[Message] = []
         self._has_history = False
-        self._unconfirmed: list[Message] = []
         self._messages: list[Message] = []
         self._state: Connection = "connecting"
         self._socket: SocketConnection | None = None
@@ -189,20 +190,33 @@ class TaskSocket(Hook):
             await socket.close()
             self._become("disconnected")
 
-    async def send_message(self, text: str, *, model: str | None = None) -> str:
+    async def send_message(
+        self,
+        text: str,
+        *,
+        model: str | None = None,
+        client_message_id: str | None = None,
+    ) -> str:
         """Send a user's message (`user-message`); its `clientMessageId`.
 
         Its answer arrives by itself; a refusal, such as while another message is being
         answered, shows in `error`. Waits for the end of a reply that is just ending,
-        see `until_settled`. Raises KitError while there is no connection.
+        see `until_settled`. Raises KitError while there is no connection, or when the
+        server does not answer within 5 s: see `Hook.send_message`.
         """
         if not self.is_streaming:
             await self.until_settled()
-        return await self.submit(text, model=model)
+        return await self.submit(text, model=model, client_message_id=client_message_id)
 
-    async def submit(self, text: str, *, model: str | None = None) -> str:
+    async def submit(
+        self,
+        text: str,
+        *,
+        model: str | None = None,
+        client_message_id: str | None = None,
+    ) -> str:
         """`send_message` at once, whatever the server is still busy with."""
-        client_message_id = str(uuid.uuid4())
+        client_message_id = self._sent.begin(text, client_message_id, self._messages)
         payload = {
             "taskId": self.task_id,
             "message": text,
@@ -210,19 +224,44 @@ class TaskSocket(Hook):
         }
         if chosen := model or self._model:
             payload["llmModel"] = chosen
-        self.error = None
+        self.error = self._failure = None
         self._reply.expect_another()
-        self._unconfirmed.append(self._unconfirmed_row(text, client_message_id))
         self._set_messages()
         self._tell(MessagesChanged())
         try:
             await self._emit("user-message", payload)
-        except KitError:
-            self._unconfirmed.pop()
+        except BaseException:
+            self._sent.fail(client_message_id)
             self._set_messages()
             self._tell(MessagesChanged())
             raise
+        self._sent.arrived(client_message_id)
         return client_message_id
+
+    @property
+    def unheard(self) -> list[Message]:
+        """What was sent over connections that were lost, and was not seen since.
+
+        Empty while that cannot be known: without a connection, before the server has
+        told how the task is and what it holds, or while a reply is being written.
+        """
+        if not self._has_history or self.task_status in (None, "RUNNING"):
+            return []
+        return self._sent.doubtful
+
+    def saw(self, messages: Iterable[Message]) -> None:
+        """Whoever has these from elsewhere tells that they have arrived."""
+        self._sent.seen(messages)
+        self._set_messages()
+
+    def give_up(self, row: Message) -> None:
+        """One of `unheard` has not arrived: say so, and do not show it any more."""
+        self._sent.give_up(row)
+        self._set_messages()
+        text = row["content"]
+        shown = text if len(text) <= 40 else text[:40] + "…"
+        self.error = f"“{shown}” has not arrived. Send it again."
+        self._tell(MessagesChanged(), StateChanged())
 
     async def until_settled(self) -> None:
         """Wait until the server is done with the last message, up to 3 s.
@@ -236,9 +275,9 @@ class TaskSocket(Hook):
             )
 
     async def stop_stream(self) -> None:
-        """Ask the server to stop (`stop-stream`); shown as stopped at once.
+        """Ask the server to stop (`stop-stream`); shown as stopped as soon as it hears.
 
-        Raises KitError while there is no connection.
+        Raises KitError while there is no connection, or without an answer in 5 s.
         """
         await self._emit("stop-stream", {"taskId": self.task_id})
         self._tell(*self._reply.stop())
@@ -251,7 +290,12 @@ class TaskSocket(Hook):
                 "there is one."
             )
         try:
-            await self._socket.emit(event, payload)
+            await self._socket.ask(event, payload)
+        except Unanswered as error:
+            raise KitError(
+                f"{event} may not have arrived: {error}. When there is a connection, "
+                "see whether it shows; if not, try again."
+            ) from None
         except ConnectionError as error:
             raise KitError(f"{event} was not sent: {error}.") from None
 
@@ -301,7 +345,10 @@ class TaskSocket(Hook):
             case "connect":
                 self._become("connected")
             case "disconnect":
-                self.task_status = None  # what comes of it meanwhile is not sent again
+                # What comes of it meanwhile is not sent again.
+                self.task_status = self._failure = None
+                self._has_history = False
+                self._sent.lose_connection()
                 self._tell(*self._reply.pause())
                 if self._socket is not None:
                     self._become("reconnecting")
@@ -325,6 +372,8 @@ class TaskSocket(Hook):
         match name:
             case "task-status-updated":
                 self.task_status = str(payload["status"])
+                self._failure = payload.get("errorMessage")
+                self._show_failure()
             case "terminal-output":
                 self.terminal.append(payload["entry"])
             case "terminal-history":
@@ -357,21 +406,25 @@ class TaskSocket(Hook):
     def _take_history(self, stored: Iterable[Any]) -> None:
         self._history = [row_of_history(message, self.task_id) for message in stored]
         self._has_history = True
-        known = {row.get("clientMessageId") for row in self._history}
-        self._unconfirmed = [
-            row for row in self._unconfirmed if row["clientMessageId"] not in known
-        ]
+        self._sent.seen(self._history)
         changes: list[HookChange] = [MessagesChanged()]
         if self._swaps_with_history and self._history_has_reply():
             changes += self._reply.drop()
         self._set_messages()
-        self._tell(*changes)
+        self._show_failure()
+        self._tell(*changes, StateChanged())
+
+    def _show_failure(self) -> None:
+        """Say why the last message has no reply, if only the task's status says it."""
+        last = self._messages[-1] if self._messages else None
+        if self.task_status == "FAILED" and last is not None and last["role"] == "USER":
+            self.error = self.error or self._failure
 
     # --- fields -----------------------------------------------------------------
 
     def _history_has_reply(self) -> bool:
         """Whether the history holds all that was sent, and ends with a whole reply."""
-        if self._unconfirmed or not self._history:
+        if self._sent.rows or not self._history:
             return False
         last = self._history[-1]
         return bool(last["role"] == "ASSISTANT" and last["status"] != "streaming")
@@ -381,22 +434,8 @@ class TaskSocket(Hook):
         if self._swaps_with_history and self._reply.is_shown:
             # The live parts say more than the unfinished row does.
             rows = [row for row in rows if row["status"] != "streaming"]
-        self._messages = rows + self._unconfirmed
+        self._messages = rows + self._sent.rows
 
     def _become(self, state: Connection) -> None:
         self._state = state
         self._tell(StateChanged())
-
-    def _unconfirmed_row(self, text: str, client_message_id: str) -> Message:
-        """A message that was sent and is not in the history yet."""
-        last = self._messages[-1]["sequence"] if self._messages else 0.0
-        return {
-            "_id": client_message_id,
-            "_creationTime": time.time() * 1000,
-            "taskId": self.task_id,
-            "role": "USER",
-            "content": text,
-            "sequence": last + 1.0,
-            "status": "complete",
-            "clientMessageId": client_message_id,
-        }
