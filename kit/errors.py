@@ -12,6 +12,7 @@ KitError
 │   ├── RequestRejected          the deployment refused the request itself
 │   └── FunctionError            the function ran and raised
 │       └── ConvexFunctionError      it raised a ConvexError: `.data` holds its data
+├── ReplyOutOfSight          a reply may go on in Convex, which does not answer
 ├── LLMError                 the model provider refused, failed or was cut off
 ├── StackError               a process of the stack did not start or died
 └── CheckFailed              an expected behaviour did not hold
@@ -45,6 +46,7 @@ __all__ = [
     "LLMErrorKind",
     "MessageIdTaken",
     "ProtocolError",
+    "ReplyOutOfSight",
     "RequestRejected",
     "StackError",
     "ToolErrorKind",
@@ -164,6 +166,14 @@ class ConvexFunctionError(FunctionError):
 # The one list of error kinds: a program goes by them, a person by the text beside. A
 # message, an error part and a tool's failed result hold one each. `schema.ts` has the
 # same list, and a test holds the two together.
+
+
+class ReplyOutOfSight(KitError):
+    """A reply may have been begun in Convex and go on there, where nobody can see it.
+
+    No reason to answer by other means: that would answer twice.
+    """
+
 
 LLMErrorKind = Literal[
     "auth",  # 401, or no key at all

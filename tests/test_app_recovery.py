@@ -9,13 +9,13 @@ from typing import Any, Literal
 
 import pytest
 
-from kit.app.convex_replies import ConvexReplies, ConvexReply
+from kit.app.convex_replies import ConvexReplies, ConvexReply, status_of
 from kit.app.flags import Mode
 from kit.app.history import History, MessageMetadata
-from kit.app.recovery import Recovery, status_of
+from kit.app.recovery import Recovery
 from kit.app.runs import Runs
 from kit.app.tasks import Tasks
-from kit.errors import DatabaseError, KitError
+from kit.errors import DatabaseError, KitError, ReplyOutOfSight
 
 
 def convex_reply(
@@ -38,7 +38,7 @@ def convex_reply(
 
 
 COMPLETE = convex_reply("complete", "from Convex")
-AWAY = KitError("Convex went away.")
+AWAY = ReplyOutOfSight("Convex went away.")
 
 
 class FakeReplies(ConvexReplies):
@@ -70,6 +70,7 @@ class Left:
         self.convex = FakeReplies()
         self.runs = Runs()
         self.events: list[tuple[str, Any]] = []
+        self.out_of_sight: list[tuple[str, str]] = []
 
     async def emit(self, task_id: str, event: str, payload: Any) -> None:
         self.events.append((event, payload))
@@ -82,6 +83,7 @@ class Left:
             tasks=tasks,
             convex=self.convex,
             runs=self.runs,
+            on_out_of_sight=lambda *reply: self.out_of_sight.append(reply),
         ).begin()
 
     async def recover(self, mode: Mode) -> tuple[str, str | None]:
@@ -221,6 +223,7 @@ async def test_a_convex_that_is_away_frees_the_task_and_says_so(left: Left) -> N
     await left.ask()
     left.convex.held = {"c1": AWAY}
     assert await left.recover("option-1") == ("FAILED", "Convex went away.")
+    assert left.out_of_sight == [(left.task_id, "c1")], "somebody looks on"
 
 
 async def test_tasks_that_are_not_running_are_left_alone(left: Left) -> None:

@@ -41,16 +41,17 @@ from typing import assert_never
 from kit.agent import Tool
 from kit.app.acceptance import accept
 from kit.app.convex_chat import ConvexChat
-from kit.app.convex_replies import ConvexReply
+from kit.app.convex_replies import ConvexReply, status_of
 from kit.app.flags import Mode
 from kit.app.history import History, TaskStatus
 from kit.app.llm_service import LLMService, StreamChunk
-from kit.app.recovery import copy_to_sql, status_of
+from kit.app.out_of_sight import OnOutOfSight
+from kit.app.recovery import copy_to_sql
 from kit.app.reply import WRITE_INTERVAL, Reply
 from kit.app.runs import Run, Runs
 from kit.app.tasks import Emit, Tasks
 from kit.app.workspace import Workspace
-from kit.errors import DeploymentError, FunctionError, KitError
+from kit.errors import DeploymentError, FunctionError, KitError, ReplyOutOfSight
 
 __all__ = ["DEFAULT_MODEL", "ChatService", "UserMessage", "get_system_prompt"]
 
@@ -91,12 +92,14 @@ class ChatService:
         workspace: Workspace,
         emit: Emit,
         runs: Runs,
+        on_out_of_sight: OnOutOfSight = lambda _, __: None,
         tools: Mapping[str, Tool] = MappingProxyType({}),
         write_interval: float = WRITE_INTERVAL,
         stop_timeout: float = 5.0,
     ) -> None:
         """`convex` may be None in mode `before` only; `runs` are shared with nobody
-        but `kit.app.recovery`.
+        but `kit.app.recovery`. `on_out_of_sight` is told of replies that may go on in a
+        Convex that does not answer.
         """
         self.mode = mode
         self._history = history
@@ -109,6 +112,7 @@ class ChatService:
         self._write_interval = write_interval
         self._stop_timeout = stop_timeout
         self._runs = runs
+        self._on_out_of_sight = on_out_of_sight
 
     # --- the three forms --------------------------------------------------------
 
@@ -186,8 +190,10 @@ class ChatService:
                 client_message_id=message.client_message_id,
                 tools=self._tool_names,
             )
-        except Exception:  # not when cancelled: the reply goes on there
+        except Exception as error:  # not when cancelled: the reply goes on there
             run.in_convex = False
+            if isinstance(error, ReplyOutOfSight):
+                self._on_out_of_sight(message.task_id, message.client_message_id)
             raise
         run.in_convex = False
         if self.mode == "option-1":

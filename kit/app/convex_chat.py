@@ -31,6 +31,7 @@ from kit.errors import (
     DeploymentError,
     FunctionError,
     KitError,
+    ReplyOutOfSight,
     RequestRejected,
 )
 from kit.llm.providers import ProviderName
@@ -130,8 +131,8 @@ class ConvexChat:
         Cancelling ends the waiting, not the reply: that is `stop_task`.
 
         Raises DeploymentError **only if no reply was begun, nor will be**: the caller
-        may then answer by other means. Raises plain KitError when a reply may have been
-        begun where nobody can see it, or another reply is being streamed in the task.
+        may then answer by other means. Raises ReplyOutOfSight when one may have been,
+        plain KitError when another reply is being streamed in the task.
         """
         # Whether Convex is in reach is found out by a quick call: the action is waited
         # for as long as a reply may take.
@@ -166,7 +167,7 @@ class ConvexChat:
                 "[CHAT] The Convex action for task %s was lost; sending it again",
                 args["taskId"],
             )
-        raise KitError(
+        raise ReplyOutOfSight(
             f"Convex answers, but lost the message {_ATTEMPTS} times before it began a "
             "reply. Send the message again."
         )

@@ -12,9 +12,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from kit.errors import DeploymentError, FunctionError, KitError
+from kit.app.tables import TaskStatus
+from kit.errors import DeploymentError, FunctionError, KitError, ReplyOutOfSight
 
-__all__ = ["LIVE", "ConvexCalls", "ConvexReplies", "ConvexReply", "begun_query"]
+__all__ = [
+    "LIVE",
+    "ConvexCalls",
+    "ConvexReplies",
+    "ConvexReply",
+    "begun_query",
+    "status_of",
+]
 
 LIVE = ("streaming", "stopping")
 
@@ -61,7 +69,7 @@ class ConvexReplies:
         lost_timeout: float,
         poll_interval: float,
     ) -> None:
-        self._convex = convex
+        self.calls = convex
         self._reach_timeout = reach_timeout
         self._reply_timeout = reply_timeout
         self._lost_timeout = lost_timeout
@@ -112,7 +120,7 @@ class ConvexReplies:
             if begun["status"] not in LIVE:
                 break
             if time.monotonic() > deadline:
-                raise KitError(
+                raise ReplyOutOfSight(
                     f"The reply has not ended within {self._reply_timeout:g} s. "
                     "It may go on in Convex; stop it before sending another message."
                 )
@@ -135,7 +143,7 @@ class ConvexReplies:
         """A query's value, also from a deployment that is just restarting.
 
         Whatever it fails with: of a reply that may have been begun, no failure can mean
-        that there is none. Raises KitError, and at once what is `final`.
+        that there is none. Raises ReplyOutOfSight, and at once what is `final`.
         """
         deadline = time.monotonic() + self._lost_timeout
         while True:
@@ -145,7 +153,7 @@ class ConvexReplies:
                 raise
             except DeploymentError:
                 if time.monotonic() > deadline:
-                    raise KitError(
+                    raise ReplyOutOfSight(
                         "Convex went away while it streamed the reply. What it had "
                         "written shows when it is back; to be answered now, send the "
                         "message again."
@@ -156,7 +164,7 @@ class ConvexReplies:
         self, kind: Literal["query", "mutation"], path: str, args: dict[str, Any]
     ) -> Any:
         """A call that a deployment in reach answers at once. Raises DeploymentError."""
-        call = self._convex.query if kind == "query" else self._convex.mutation
+        call = self.calls.query if kind == "query" else self.calls.mutation
         try:
             async with asyncio.timeout(self._reach_timeout):
                 return await call(path, args)
@@ -165,6 +173,13 @@ class ConvexReplies:
                 f"Convex did not answer {path} within {self._reach_timeout:g} s. "
                 "Check NEXT_PUBLIC_CONVEX_URL and that the deployment is running."
             ) from None
+
+
+def status_of(stored: ConvexReply) -> TaskStatus:
+    """The status of a task whose reply has ended so. Raises KitError if it failed."""
+    if stored.error is not None:
+        raise KitError(stored.error)
+    return "STOPPED" if stored.status == "stopped" else "COMPLETED"
 
 
 def begun_query(task_id: str, client_message_id: str) -> tuple[str, dict[str, Any]]:

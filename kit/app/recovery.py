@@ -14,15 +14,16 @@ from collections.abc import Sequence
 from functools import partial
 
 from kit.app.acceptance import answer_to
-from kit.app.convex_replies import ConvexReplies, ConvexReply
+from kit.app.convex_replies import ConvexReplies, ConvexReply, status_of
 from kit.app.convex_rows import stored_message
 from kit.app.flags import Mode
 from kit.app.history import History, Message, MessageMetadata, TaskStatus
+from kit.app.out_of_sight import OnOutOfSight
 from kit.app.runs import Run, Runs
 from kit.app.tasks import Tasks
-from kit.errors import DatabaseError, KitError
+from kit.errors import DatabaseError, KitError, ReplyOutOfSight
 
-__all__ = ["Recovery", "copy_to_sql", "status_of"]
+__all__ = ["Recovery", "copy_to_sql"]
 
 logger = logging.getLogger(__name__)
 
@@ -45,12 +46,14 @@ class Recovery:
         tasks: Tasks,
         convex: ConvexReplies,
         runs: Runs,
+        on_out_of_sight: OnOutOfSight,
     ) -> None:
         self._mode = mode
         self._history = history
         self._tasks = tasks
         self._convex = convex
         self._runs = runs
+        self._on_out_of_sight = on_out_of_sight
 
     async def begin(self) -> None:
         """Begin to find out, in the background. Call it once, before clients come."""
@@ -72,6 +75,8 @@ class Recovery:
                 status = await self._find_out(task_id, run)
             except KitError as failure:
                 status, error = "FAILED", str(failure)
+                if isinstance(failure, ReplyOutOfSight) and run.client_message_id:
+                    self._on_out_of_sight(task_id, run.client_message_id)
             run.ended = True
             await self._tasks.set_status(task_id, status, error)
         except asyncio.CancelledError:
@@ -145,13 +150,6 @@ async def copy_to_sql(history: History, task_id: str, stored: ConvexReply) -> No
         )
     except DatabaseError as error:
         logger.warning("[CHAT] Task %s: %s", task_id, error)
-
-
-def status_of(stored: ConvexReply) -> TaskStatus:
-    """The status of a task whose reply has ended so. Raises KitError if it failed."""
-    if stored.error is not None:
-        raise KitError(stored.error)
-    return "STOPPED" if stored.status == "stopped" else "COMPLETED"
 
 
 def _last_question(messages: Sequence[Message]) -> Message | None:

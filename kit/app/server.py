@@ -34,6 +34,7 @@ from kit.app.events import Room, SocketEvents
 from kit.app.flags import Flags
 from kit.app.history import History
 from kit.app.llm_service import LLMService
+from kit.app.out_of_sight import OutOfSight
 from kit.app.recovery import Recovery
 from kit.app.runs import Runs
 from kit.app.tasks import Tasks
@@ -153,6 +154,7 @@ def _application(
 
     tasks = Tasks(history, room.emit, convex)
     runs = Runs()
+    after = None if convex is None else _Afterwards(flags, history, tasks, convex, runs)
     chat = ChatService(
         flags.mode,
         history=history,
@@ -162,6 +164,7 @@ def _application(
         workspace=Workspace(workspace, emit_sidecar_event),
         emit=room.emit,
         runs=runs,
+        on_out_of_sight=after.out_of_sight.look_for if after else lambda _, __: None,
         tools=TOOLS,
     )
     SocketEvents(room, chat=chat, tasks=tasks, history=history)
@@ -169,11 +172,9 @@ def _application(
     room.attach(app)
     app.add_routes(_Http(flags, tasks, history, about).routes())
 
-    if convex is not None:
-        recovery = Recovery(
-            flags.mode, history=history, tasks=tasks, convex=convex.replies, runs=runs
-        )
-        app.on_startup.append(lambda _: recovery.begin())
+    if after is not None:
+        app.on_startup.append(after.begin)
+        app.on_shutdown.append(after.close)
 
     async def shut_down(_: web.Application) -> None:
         await chat.close()
@@ -181,6 +182,36 @@ def _application(
 
     app.on_shutdown.append(shut_down)
     return app
+
+
+class _Afterwards:
+    """What is put right behind clients' backs, where there is a Convex."""
+
+    def __init__(
+        self,
+        flags: Flags,
+        history: History,
+        tasks: Tasks,
+        convex: ConvexChat,
+        runs: Runs,
+    ) -> None:
+        self.out_of_sight = OutOfSight(
+            flags.mode, history=history, tasks=tasks, convex=convex.replies, runs=runs
+        )
+        self._recovery = Recovery(
+            flags.mode,
+            history=history,
+            tasks=tasks,
+            convex=convex.replies,
+            runs=runs,
+            on_out_of_sight=self.out_of_sight.look_for,
+        )
+
+    async def begin(self, _: web.Application) -> None:
+        await self._recovery.begin()
+
+    async def close(self, _: web.Application) -> None:
+        await self.out_of_sight.close()
 
 
 @web.middleware
