@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from kit.app.hooks import (
 from kit.app.hooks.source import Hook, HookChange
 from kit.client import Deployment
 from kit.client.background import cancel
+from kit.drill.proxy import Proxy
 from kit.stack import ServerProcess, Stack
 from kit.widget import ChatView
 
@@ -122,6 +124,9 @@ class Rehearsal:
 
     def __init__(self, stack: Stack, task_id: str, option: int) -> None:
         self.stack = stack
+        # May be those of a network in between; the late joiner's is always its own.
+        self.deployment_url = stack.deployment_url
+        self.socket_url = stack.app.url
         self.task_id = task_id
         self.option = option
         self.prompt = ""
@@ -130,10 +135,10 @@ class Rehearsal:
 
     async def join(self) -> None:
         """Have all viewers look."""
-        url = self.stack.deployment_url
+        url = self.deployment_url
         self.first = await self._open.enter_async_context(Deployment(url))
         self.second = await self._open.enter_async_context(Deployment(url))
-        socket_url = self.stack.app.url
+        socket_url = self.socket_url
         self.hybrid: HybridTask = await self._enter(
             await use_hybrid_task(
                 self.task_id, deployment=self.first, socket_url=socket_url
@@ -255,6 +260,22 @@ class Rehearsal:
         await self.settled("COMPLETED")
 
 
+@dataclass
+class Networks:
+    """What lies between the processes, and can fail."""
+
+    viewers: Proxy
+    """From clients to the deployment."""
+    backend: Proxy
+    """From the application to the deployment."""
+    sockets: Proxy
+    """From clients to the application."""
+
+    def heal(self) -> None:
+        for proxy in (self.viewers, self.backend, self.sockets):
+            proxy.heal()
+
+
 @asynccontextmanager
 async def running(folder: Path, option: int) -> AsyncIterator[Stack]:
     """Everything, in the form of this option, with a short lease."""
@@ -267,12 +288,41 @@ async def running(folder: Path, option: int) -> AsyncIterator[Stack]:
 
 
 @asynccontextmanager
-async def rehearsal(stack: Stack, option: int) -> AsyncIterator[Rehearsal]:
+async def networked(folder: Path, option: int) -> AsyncIterator[tuple[Stack, Networks]]:
+    """The same, with networks in between."""
+    async with AsyncExitStack() as opened:
+        stack = await opened.enter_async_context(
+            await Stack.start(folder=folder, app=False, deployment_env=LEASE)
+        )
+        assert stack.deployment is not None
+        deployment, app = stack.deployment, stack.app
+        networks = Networks(
+            viewers=Proxy(lambda: deployment.port),
+            backend=Proxy(lambda: deployment.port),
+            sockets=Proxy(lambda: app.port),
+        )
+        for proxy in (networks.viewers, networks.backend, networks.sockets):
+            await proxy.start()
+            opened.push_async_callback(proxy.aclose)
+        stack.set_flags(realtime=True, option=option, url=networks.backend.url)
+        await app.start()
+        yield stack, networks
+
+
+@asynccontextmanager
+async def rehearsal(
+    stack: Stack, option: int, networks: Networks | None = None
+) -> AsyncIterator[Rehearsal]:
     """A new task and its viewers."""
     for server in (stack.provider, stack.deployment, stack.app):
         if server is not None and not server.running:
             await server.start()  # a test that failed left it so
+    if networks is not None:
+        networks.heal()
     made = Rehearsal(stack, await stack.create_task("Killed"), option)
+    if networks is not None:
+        made.deployment_url = networks.viewers.url
+        made.socket_url = networks.sockets.url
     try:
         await made.join()
         yield made
