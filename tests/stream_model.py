@@ -6,6 +6,7 @@ parts, times in ms, and the rules of the documentation once more, as simply as c
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,8 @@ STOP_GRACE = 2_000.0
 KEEP_LOG = 3_600_000.0
 TASK_STATUS = {"complete": "COMPLETED", "stopped": "STOPPED", "failed": "FAILED"}
 LIVE = ("streaming", "stopping")
+MAX_QUEUED = 3
+"""As the test sets it."""
 
 AnyChunk = dict[str, Any]
 AnyPart = dict[str, Any]
@@ -119,10 +122,13 @@ class ModelReply:
     client_id: str | None
     lease: float
     beat_at: float
+    by_send: bool = False
+    """The deployment is its producer, once it has begun."""
     stream_id: str = ""
     message_id: str = ""
     epoch: int = 1
-    status: str = "streaming"
+    status: str = "queued"
+    begun: bool = False
     stop_at: float | None = None
     ended_at: float | None = None
     log: list[list[AnyChunk]] = field(default_factory=list)
@@ -136,12 +142,18 @@ class ModelReply:
         return self.status in LIVE
 
     @property
+    def queued(self) -> bool:
+        return self.status == "queued"
+
+    @property
     def chunks(self) -> list[AnyChunk]:
         return [chunk for delta in self.log for chunk in delta]
 
     @property
     def due(self) -> float:
         """When somebody else may end it."""
+        if self.queued and self.by_send:
+            return math.inf
         lease_ends = self.beat_at + self.lease
         if self.stop_at is None:
             return lease_ends
@@ -155,6 +167,8 @@ class ModelReply:
     def refused(self, epoch: int) -> dict[str, Any] | None:
         if epoch < self.epoch:
             return self.answer("fenced")
+        if self.queued:
+            return self.answer("queued")
         return None if self.live else self.answer("closed")
 
     def append(
@@ -170,12 +184,23 @@ class ModelReply:
         return self.answer("ok")
 
     def beat(self, epoch: int, now: float) -> dict[str, Any]:
+        if self.queued and epoch == self.epoch:
+            self.beat_at = now
         if (refused := self.refused(epoch)) is not None:
             return refused
         self.beat_at = now
         return self.answer("ok")
 
+    def begin(self, now: float) -> None:
+        self.status, self.begun = "streaming", True
+        if self.by_send:
+            self.beat_at, self.loose = now, False
+        self.task.status, self.task.error = "RUNNING", None
+
     def stop(self, now: float) -> bool:
+        if self.queued:
+            self.end("stopped", {"finishReason": "aborted"}, now)
+            return True
         if self.status == "streaming":
             self.status, self.stop_at = "stopping", now
         return self.live
@@ -191,15 +216,15 @@ class ModelReply:
         self.end(outcome, more, now)
         return answer
 
-    def end_if_dead(self, now: float, *, until: float | None = None) -> bool:
-        """End it at `now`, if that is not after `until`."""
-        if self.due > now or (until is not None and now > until):
+    def end_if_dead(self, now: float) -> bool:
+        if self.due > now:
             return False
         if self.status == "stopping":
             self.end("stopped", {"finishReason": "aborted"}, now)
             return True
+        what = "was not begun" if self.queued else "broke off"
         error = (
-            f"The reply broke off: nothing came from its producer for "
+            f"The reply {what}: nothing came from its producer for "
             f"{self.lease / 1000:g} s. Send the message again."
         )
         more = {"finishReason": "interrupted", "error": error}
@@ -207,6 +232,7 @@ class ModelReply:
         return True
 
     def end(self, outcome: str, more: dict[str, Any], now: float) -> None:
+        begun = [reply for reply in self.task.replies if reply.begun]
         self.status, self.ended_at = outcome, now
         reason = "stopped" if outcome == "stopped" else "the reply ended before"
         self.parts = closed(parts_of(self.chunks), reason)
@@ -224,9 +250,10 @@ class ModelReply:
                     "kind": more.get("errorKind", "internal"),
                 }
             )
-        if self.task.replies[-1] is self:
+        if begun[-1] is self:
             self.task.status = TASK_STATUS[outcome]
             self.task.error = error
+        self.task.begin_next(now)
 
     def row(self) -> dict[str, Any]:
         """The fields of its message that say how it stands."""
@@ -250,8 +277,19 @@ class ModelTask:
     def live(self) -> list[ModelReply]:
         return [reply for reply in self.replies if reply.live]
 
+    @property
+    def queued(self) -> list[ModelReply]:
+        return [reply for reply in self.replies if reply.queued]
+
     def begin(
-        self, prompt: str, client_id: str | None, lease: float, now: float
+        self,
+        prompt: str,
+        client_id: str | None,
+        lease: float,
+        now: float,
+        *,
+        when_active: str = "reject",
+        by_send: bool = False,
     ) -> ModelReply | str:
         """The reply, new or known, or the code of the refusal."""
         if self.removed:
@@ -260,21 +298,51 @@ class ModelTask:
             if client_id is not None and reply.client_id == client_id:
                 same = reply.prompt == prompt
                 return reply if same else "ClientMessageIdTaken"
+        saved = [(each, dict(vars(each))) for each in (self, *self.replies)]
+        refusal = self._make_way(when_active, now)
+        if refusal is not None:
+            for each, fields in saved:
+                vars(each).update(fields)
+            return refusal
+        asked = ModelReply(self, prompt, client_id, lease, now, by_send)
+        self.replies.append(asked)
+        if when_active != "queue" or not (self.live or self.queued[:-1]):
+            asked.begin(now)
+        return asked
+
+    def _make_way(self, when_active: str, now: float) -> str | None:
+        """The code of the refusal, or None."""
+        if when_active == "interrupt":
+            self.stop(now)
+            return None
         for reply in self.live:
-            if reply.status == "streaming" and not reply.end_if_dead(now):
-                return "StreamActive"
-        begun = ModelReply(self, prompt, client_id, lease, beat_at=now)
-        self.replies.append(begun)
-        self.status, self.error = "RUNNING", None
-        return begun
+            if reply.status == "streaming":
+                reply.end_if_dead(now)
+        if when_active == "queue":
+            return "QueueFull" if len(self.queued) >= MAX_QUEUED else None
+        going_on = [reply.status != "stopping" for reply in self.live + self.queued]
+        return "StreamActive" if any(going_on) else None
+
+    def begin_next(self, now: float) -> None:
+        if self.queued and not self.live:
+            first = self.queued[0]
+            if not first.end_if_dead(now):
+                first.begin(now)
+
+    def stop(self, now: float) -> list[ModelReply]:
+        """What is stopping or was queued."""
+        stopped = self.live + self.queued
+        for reply in reversed(stopped):
+            reply.stop(now)
+        return stopped
 
     def remove(self, now: float) -> str | None:
         """The code of the refusal, or None."""
         if self.removed:
             return "NotFound"
-        if any(reply.due > now for reply in self.live):
+        if any(reply.due > now for reply in self.live + self.queued):
             return "StreamActive"
-        for reply in self.live:
+        for reply in self.queued + self.live:
             reply.end_if_dead(now)
         self.removed = True
         return None

@@ -50,7 +50,8 @@ class Deployed(Functions):
         until = self.now_ms + milliseconds
         while True:
             due = self.engine.due_jobs(until, limit=1000)
-            job = next((job for job in due if job.id not in self.lost), None)
+            mutations = (job for job in due if job.kind == "mutation")
+            job = next((job for job in mutations if job.id not in self.lost), None)
             if job is None:
                 break
             self.turn(max(job.scheduled_time - self.now_ms, 0.0))

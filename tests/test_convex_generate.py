@@ -420,6 +420,113 @@ async def test_a_second_message_meanwhile_is_refused(stage: Stage) -> None:
     assert (await asking)["success"] is True
 
 
+# --- two messages at once ---------------------------------------------------------
+
+
+LONG = "claude-scripted-text:tokens=5000,pace=100"
+SHORT = "claude-scripted-text:tokens=30,pace=100"
+LATER = "claude-opus-5-5"
+
+
+async def test_a_queued_message_is_answered_when_the_one_before_it_has_ended(
+    stage: Stage, tmp_path: Path
+) -> None:
+    first = asyncio.create_task(stage.ask("one", SHORT))
+    await stage.until_text(5)
+    second = asyncio.create_task(
+        stage.ask("two", LATER, whenActive="queue", apiKeys={"anthropic": SENTINEL})
+    )
+    await stage.functions.until(lambda: len(stage.messages()) == 4)
+    assert [row["status"] for row in stage.messages()[1::2]] == ["streaming", "queued"]
+    stored = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert SENTINEL.encode() not in stored
+    one, two = await asyncio.gather(first, second)
+    assert (one["status"], two["status"]) == ("complete", "complete")
+    assert "two" in two["text"]
+    told = stage.functions.call("streaming:context", messageId=two["messageId"])
+    assert [turn["text"] for turn in told["turns"]] == ["one", one["text"], "two"]
+    asked = await stage.requests()
+    assert asked[0]["endedAt"] <= asked[1]["receivedAt"]
+    assert stage.status() == "COMPLETED"
+
+
+async def test_a_queued_message_of_send_is_generated_at_its_turn(stage: Stage) -> None:
+    first = asyncio.create_task(stage.ask("one", SHORT))
+    await stage.until_text(5)
+    message = {"taskId": stage.task_id, "prompt": "two", "model": LATER}
+    stage.functions.call("streaming:send", message, whenActive="queue")
+    assert [j for j in stage.functions.jobs() if "generate" in j["name"]] == []
+    await first
+    assert stage.reply()["status"] == "streaming"
+    await stage.functions.action("streaming:generate", **job_of(stage))
+    assert stage.reply()["status"] == "complete"
+    assert "two" in stage.reply()["content"]
+
+
+async def test_an_interrupting_message_ends_the_provider_call_of_the_one_before(
+    stage: Stage,
+) -> None:
+    first = asyncio.create_task(stage.ask("one", LONG))
+    await stage.until_text(5)
+    two = await stage.ask("two", LATER, whenActive="interrupt")
+    one = await first
+    assert (one["status"], two["status"]) == ("stopped", "complete")
+    told = stage.functions.call("streaming:context", messageId=two["messageId"])
+    assert [turn["text"] for turn in told["turns"]] == ["one", one["text"], "two"]
+    outcomes = {r["prompt"]: r["outcome"] for r in await stage.requests()}
+    assert outcomes == {"one": "disconnected", "two": "complete"}
+    assert stage.status() == "COMPLETED"
+
+
+async def test_a_queued_message_that_is_cancelled_asks_no_model(stage: Stage) -> None:
+    first = asyncio.create_task(stage.ask("one", LONG))
+    await stage.until_text(5)
+    second = asyncio.create_task(stage.ask("two", whenActive="queue"))
+    await stage.functions.until(lambda: len(stage.messages()) == 4)
+    stage.functions.call("streaming:cancelStream", messageId=stage.reply()["_id"])
+    two = await second
+    assert (two["success"], two["status"], two["text"]) == (True, "stopped", "")
+    stage.functions.call("streaming:stopTask", taskId=stage.task_id)
+    assert (await first)["status"] == "stopped"
+    assert [request["prompt"] for request in await stage.requests()] == ["one"]
+
+
+async def test_a_repeated_call_follows_a_queued_message(stage: Stage) -> None:
+    first = asyncio.create_task(stage.ask("one", SHORT))
+    await stage.until_text(5)
+    more = {"whenActive": "queue", "clientMessageId": "c2"}
+    second = asyncio.create_task(stage.ask("two", LATER, **more))
+    await stage.functions.until(lambda: len(stage.messages()) == 4)
+    again = await stage.ask("two", LATER, **more)
+    await first
+    assert again == {**await second, "reused": True}
+    assert again["status"] == "complete"
+    assert [request["prompt"] for request in await stage.requests()] == ["one", "two"]
+
+
+async def test_an_action_that_dies_while_it_waits_does_not_hold_up_the_next(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = asyncio.create_task(stage.ask("one", LONG))
+    await stage.until_text(5)
+    monkeypatch.setenv("KIT_LEASE_MS", "300")
+    second = asyncio.create_task(stage.ask("two", LATER, whenActive="queue"))
+    await stage.functions.until(lambda: len(stage.messages()) == 4)
+    monkeypatch.delenv("KIT_LEASE_MS")
+    third = asyncio.create_task(stage.ask("three", LATER, whenActive="queue"))
+    await stage.functions.until(lambda: len(stage.messages()) == 6)
+    second.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await second
+    stage.functions.advance(300)
+    dead = stage.messages()[3]
+    assert (dead["status"], dead["finishReason"]) == ("failed", "interrupted")
+    assert "was not begun" in dead["error"]
+    stage.functions.call("streaming:cancelStream", messageId=stage.messages()[1]["_id"])
+    assert (await first)["status"] == "stopped"
+    assert (await third)["status"] == "complete"
+
+
 # --- stop -------------------------------------------------------------------------
 
 

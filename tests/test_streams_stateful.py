@@ -7,6 +7,7 @@ then pages; and look again only when a subscription says that something has chan
 
 from __future__ import annotations
 
+import math
 import shutil
 import tempfile
 from pathlib import Path
@@ -25,13 +26,23 @@ from hypothesis.stateful import (
     multiple,
     rule,
 )
-from stream_model import KEEP_LOG, AnyChunk, ModelReply, ModelTask, parts_of
+from stream_model import (
+    KEEP_LOG,
+    LIVE,
+    MAX_QUEUED,
+    AnyChunk,
+    ModelReply,
+    ModelTask,
+    parts_of,
+)
 from stream_viewers import Deployed, Viewer
 
+from kit.convex import _begin
 from kit.deployment.sqlite_file import SqliteFile
 
 # A lost watchdog is replaced by a sweep: each minute, 5 s after the stream was due.
 SWEPT_WITHIN = 66_000.0
+GENERATE = "streaming.js:generate"
 TIMES = [0.0, 1.0, 500.0, 2_000.0, 14_999.0, 15_000.0, 70_000.0, 3_600_000.0]
 
 
@@ -104,6 +115,8 @@ class Streams(RuleBasedStateMachine):
         self.all_tasks: list[ModelTask] = []
         self.watching: list[Viewer] = []
         self.attentive: list[Viewer] = []
+        self.limit = patch.object(_begin, "MAX_QUEUED", MAX_QUEUED)
+        self.limit.start()
 
     @property
     def now(self) -> float:
@@ -113,21 +126,24 @@ class Streams(RuleBasedStateMachine):
         try:
             self._settle()
         finally:
+            self.limit.stop()
             self.deployed.close()
             shutil.rmtree(self.folder)
 
     def _settle(self) -> None:
         """When nothing more is said, every reply ends and every task is free."""
-        self.advance(2 * SWEPT_WITHIN)
+        for _ in range(2 + MAX_QUEUED):
+            self.advance(SWEPT_WITHIN)
         for task in self.all_tasks:
             assert not task.live
+            assert not task.queued
             if not task.removed:
                 self.begin(task, "the last", None, 15_000.0)
                 self.finalize(task.replies[-1], ("complete", {}), False)
         self.advance(3_700_000.0)
         self.deployed.lost.clear()
         self.deployed.advance(0.0)
-        assert self.deployed.jobs() == []
+        assert {job["name"] for job in self.deployed.jobs()} <= {GENERATE}
         assert self.deployed.rows("streamDeltas") == []
         assert self.deployed.rows("sweeps") == []
         self.all_is_as_it_must_be()
@@ -152,21 +168,43 @@ class Streams(RuleBasedStateMachine):
         prompt=st.sampled_from(["one", "two"]),
         client_id=st.none() | st.sampled_from(["c1", "c2", "c3"]),
         lease=st.sampled_from([15_000.0, 1_000.0]),
+        when_active=st.sampled_from([None, "reject", "interrupt", "queue", "queue"]),
+        by_send=st.booleans(),
     )
     def begin(
-        self, task: ModelTask, prompt: str, client_id: str | None, lease: float
+        self,
+        task: ModelTask,
+        prompt: str,
+        client_id: str | None,
+        lease: float,
+        when_active: str | None = None,
+        by_send: bool = False,
     ) -> Any:
+        """By `send`, the deployment is the producer; otherwise whoever begins."""
         known = list(task.replies)
         args: dict[str, Any]
         args = {"taskId": task.task_id, "prompt": prompt, "model": "m"}
-        args |= {"leaseMs": lease}
+        if by_send:
+            lease = 15_000.0
+        else:
+            args["leaseMs"] = lease
         if client_id is not None:
             args["clientMessageId"] = client_id
-        expected = task.begin(prompt, client_id, lease, self.now)
+        if when_active is not None:
+            args["whenActive"] = when_active
+        path = "streaming:send" if by_send else "streaming:begin"
+        expected = task.begin(
+            prompt,
+            client_id,
+            lease,
+            self.now,
+            when_active=when_active or "reject",
+            by_send=by_send,
+        )
         if isinstance(expected, str):
-            self.refused(expected, "streaming:begin", args)
+            self.refused(expected, path, args)
             return multiple()
-        begun = self.deployed.call("streaming:begin", args)
+        begun = self.deployed.call(path, args)
         if expected not in known:
             expected.stream_id = begun["streamId"]
             expected.message_id = begun["messageId"]
@@ -190,14 +228,33 @@ class Streams(RuleBasedStateMachine):
             }
         return multiple() if expected in known else expected
 
+    @rule(
+        target=replies,
+        task=tasks,
+        is_cancelled=st.booleans(),
+        last=st.sampled_from(["reject", "interrupt", "queue"]),
+        by_send=st.booleans(),
+    )
+    def several_at_once(
+        self, task: ModelTask, is_cancelled: bool, last: str, by_send: bool
+    ) -> Any:
+        """The reply that is written may be cancelled meanwhile."""
+        before = list(task.replies)
+        self.begin(task, "one", None, 15_000.0, "queue", by_send)
+        self.begin(task, "two", None, 15_000.0, "queue", not by_send)
+        if is_cancelled and task.live:
+            self.cancel(task.live[0])
+        self.begin(task, "three", None, 15_000.0, last, by_send)
+        return multiple(*task.replies[len(before) :])
+
     @rule(task=tasks)
     def stop_task(self, task: ModelTask) -> None:
         if task.removed:
             self.refused("NotFound", "streaming:stopTask", {"taskId": task.task_id})
             return
         stopped = self.deployed.call("streaming:stopTask", taskId=task.task_id)
-        live = [reply.message_id for reply in task.replies if reply.stop(self.now)]
-        assert sorted(stopped["messageIds"]) == sorted(live)
+        expected = [reply.message_id for reply in task.stop(self.now)]
+        assert sorted(stopped["messageIds"]) == sorted(expected)
 
     @rule(reply=replies)
     def cancel(self, reply: ModelReply) -> None:
@@ -282,20 +339,30 @@ class Streams(RuleBasedStateMachine):
     def advance(self, milliseconds: float) -> None:
         started = self.now
         self.deployed.advance(milliseconds)
-        replies = [reply for task in self.all_tasks for reply in task.live]
-        for reply in replies:
-            if not reply.loose:
-                reply.end_if_dead(max(reply.due, started), until=self.now)
-            else:
-                self._end_as_swept(reply, self.now - SWEPT_WITHIN >= started)
+        for task in self.all_tasks:
+            self._end_the_dead(task, started)
+        if self.now - SWEPT_WITHIN >= started:
+            live = [reply for task in self.all_tasks for reply in task.live]
+            assert all(reply.due + SWEPT_WITHIN > self.now for reply in live)
 
-    def _end_as_swept(self, reply: ModelReply, has_swept: bool) -> None:
+    def _end_the_dead(self, task: ModelTask, started: float) -> None:
+        """One after the other: what is queued begins as the last one before it ends."""
+        while True:
+            ends = {
+                self._dead_at(reply, started): reply
+                for reply in reversed(task.live + task.queued)
+            }
+            at = min(ends, default=math.inf)
+            if at > self.now:
+                break
+            assert ends[at].end_if_dead(at)
+
+    def _dead_at(self, reply: ModelReply, started: float) -> float:
+        """When it was ended for its producer; the row says, if it has no watchdog."""
+        if not reply.loose:
+            return max(reply.due, started)
         stream = self._stream(reply)
-        if stream["state"] == "done":
-            reply.end_if_dead(stream["endedAt"])
-            assert not reply.live
-        else:
-            assert not has_swept or reply.due + SWEPT_WITHIN > self.now
+        return float(stream["endedAt"]) if stream["state"] == "done" else math.inf
 
     @rule(milliseconds=st.sampled_from(TIMES))
     def jobs_are_late(self, milliseconds: float) -> None:
@@ -306,7 +373,7 @@ class Streams(RuleBasedStateMachine):
     def watchdogs_are_lost(self) -> None:
         self.deployed.lose_watchdogs()
         for task in self.all_tasks:
-            for reply in task.live:
+            for reply in task.live + task.queued:
                 reply.loose = True
 
     @rule()
@@ -398,15 +465,32 @@ class Streams(RuleBasedStateMachine):
             shown = {name: reply[name] for name in SHOWN if name in reply}
             assert shown == model.row()
             self._check_log(model)
-        assert sum(reply["status"] == "streaming" for reply in replies) <= 1
+        self._check_turns(task)
         stored = self.deployed.call("tasks:get", taskId=task.task_id)
         assert stored["status"] == task.status
         assert stored.get("errorMessage") == task.error
 
+    def _check_turns(self, task: ModelTask) -> None:
+        """One is written at a time; nothing waits for nothing or is produced twice."""
+        statuses = [reply.status for reply in task.replies]
+        assert statuses.count("streaming") <= 1
+        if "queued" in statuses:
+            assert task.live
+            assert statuses.count("queued") <= MAX_QUEUED
+            assert not set(statuses[statuses.index("queued") :]) & set(LIVE)
+        produced = [
+            job["args"][0]["streamId"]
+            for job in self.deployed.jobs()
+            if job["name"] == GENERATE
+        ]
+        for reply in task.replies:
+            by_deployment = reply.by_send and reply.begun
+            assert produced.count(reply.stream_id) == by_deployment
+
     def _check_log(self, model: ModelReply) -> None:
         args = {"streamId": model.stream_id, "from": 0}
         found = self.deployed.call("streaming:catchUp", args)["deltas"]
-        if found or model.live:
+        if found or model.live or model.queued:
             assert [delta["seq"] for delta in found] == [*range(len(model.log))]
             assert [delta["chunks"] for delta in found] == model.log
         else:  # deleted, if there was any

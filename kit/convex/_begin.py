@@ -4,25 +4,36 @@ from __future__ import annotations
 
 from typing import Any
 
-from kit.convex._endings import end_if_dead
+from kit.convex._endings import end_if_dead, stop_all
 from kit.convex._errors import refusal
 from kit.convex._messages import newest_message, reply_to
 from kit.convex._owners import require_task
-from kit.convex._streams import streams_of
+from kit.convex._streams import schedule_generation, streams_of
 from kit.convex._sweeps import keep_sweeping
 from kit.deployment.functions import UNSET
 
 __all__ = ["begin", "find_by_client_id"]
 
 MAX_PROMPT_BYTES = 512 * 1024
+MAX_SYSTEM_PROMPT_BYTES = 512 * 1024
+"""Of a queued message, whose system prompt is stored until its turn."""
+MAX_QUEUED = 16
+"""Messages that may be queued in a task: with their replies, fewer than a viewer lists
+of it, so that it always sees the one that is being written."""
 
 
-async def begin(ctx: Any, request: dict[str, Any]) -> dict[str, Any]:
+async def begin(
+    ctx: Any, request: dict[str, Any], job: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """Store the prompt and an empty reply, and open the stream of its deltas.
 
+    The reply is `streaming`; or `queued`, if it has to wait and `whenActive` says so.
+    Its producer is the caller, who keeps its lease from now on; or, with a `job`, a
+    `streaming:generate` that is scheduled when it is the reply's turn.
+
     With a `clientMessageId` that was sent before, nothing is begun: what it began then
-    is returned, `reused`. Raises NotFound, StreamActive, ClientMessageIdTaken,
-    BadArguments, Unauthenticated.
+    is returned, `reused`. Raises NotFound, StreamActive, QueueFull,
+    ClientMessageIdTaken, BadArguments, Unauthenticated.
     """
     task_id, prompt = request["taskId"], request["prompt"]
     task = await require_task(ctx, task_id)
@@ -32,9 +43,9 @@ async def begin(ctx: Any, request: dict[str, Any]) -> dict[str, Any]:
         known = await find_by_client_id(ctx, task_id, client_id)
         if known is not None:
             return await _reuse(ctx, known, prompt)
-    await _refuse_second_stream(ctx, task_id)
+    when_active = request.get("whenActive", "reject")
+    state = "queued" if await _must_wait(ctx, task_id, when_active) else "streaming"
 
-    now = ctx.now()
     sequence = await _next_sequence(ctx, task_id)
     message = {"taskId": task_id, "llmModel": request.get("llmModel", request["model"])}
     prompt_fields = {"role": "USER", "content": prompt, "status": "complete"}
@@ -50,19 +61,30 @@ async def begin(ctx: Any, request: dict[str, Any]) -> dict[str, Any]:
             "role": "ASSISTANT",
             "content": "",
             "sequence": sequence + 1,
-            "status": "streaming",
+            "status": state,
             "promptMessageId": prompt_id,
         },
     )
-    stream_id = await _open_stream(ctx, task, message_id, request["leaseMs"], now)
+    stream: dict[str, Any] = {
+        "taskId": task_id,
+        "messageId": message_id,
+        "epoch": 1,
+        "state": state,
+        "leaseMs": request["leaseMs"],
+        "startedAt": ctx.now(),
+    }
+    if "ownerId" in task:
+        stream["ownerId"] = task["ownerId"]
+    stream_id = await _open_stream(ctx, stream, job)
     await ctx.db.patch(message_id, {"streamId": stream_id})
-    await ctx.db.patch(task_id, {"status": "RUNNING", "errorMessage": UNSET})
+    if state == "streaming":
+        await ctx.db.patch(task_id, {"status": "RUNNING", "errorMessage": UNSET})
     return {
         "promptMessageId": prompt_id,
         "messageId": message_id,
         "streamId": stream_id,
         "epoch": 1,
-        "status": "streaming",
+        "status": state,
         "reused": False,
     }
 
@@ -122,18 +144,44 @@ async def _reuse(
     }
 
 
-async def _refuse_second_stream(ctx: Any, task_id: str) -> None:
-    """One reply at a time; a stopping one and a dead producer's do not count."""
-    for stream in await streams_of(ctx, task_id, "streaming"):
-        if await end_if_dead(ctx, stream):
-            continue
+async def _must_wait(ctx: Any, task_id: str, when_active: str) -> bool:
+    """Do what the caller wants with earlier replies; True if this one is to be queued.
+
+    A dead producer's reply is no hindrance. One that is stopping is none either, unless
+    something is queued: whoever queues waits for its end.
+    """
+    if when_active == "interrupt":
+        await stop_all(ctx, task_id)
+    else:
+        for stream in await streams_of(ctx, task_id, "streaming"):
+            await end_if_dead(ctx, stream)
+    stopping = await streams_of(ctx, task_id, "stopping")
+    queued = await streams_of(ctx, task_id, "queued")
+    active = await streams_of(ctx, task_id, "streaming") + queued
+    if when_active == "queue" and (active or stopping):
+        _refuse_long_queue(task_id, queued)
+        return True
+    if active:
         raise refusal(
             "StreamActive",
             "The reply to an earlier message of this task is still being written. "
             "Stop it first (streaming:stopTask), or wait for its end.",
             taskId=task_id,
-            messageId=stream["messageId"],
-            streamId=stream["_id"],
+            messageId=active[0]["messageId"],
+            streamId=active[0]["_id"],
+        )
+    for stream in stopping:
+        await ctx.db.patch(stream["_id"], {"overtaken": True})
+    return False
+
+
+def _refuse_long_queue(task_id: str, queued: list[dict[str, Any]]) -> None:
+    if len(queued) >= MAX_QUEUED:
+        raise refusal(
+            "QueueFull",
+            f"{MAX_QUEUED} messages of this task are queued already. Wait until one "
+            "has begun to be answered, or drop them (streaming:stopTask).",
+            taskId=task_id,
         )
 
 
@@ -143,23 +191,31 @@ async def _next_sequence(ctx: Any, task_id: str) -> float:
 
 
 async def _open_stream(
-    ctx: Any, task: dict[str, Any], message_id: str, lease_ms: float, now: float
+    ctx: Any, stream: dict[str, Any], job: dict[str, Any] | None
 ) -> str:
-    stream = {
-        "taskId": task["_id"],
-        "messageId": message_id,
-        "epoch": 1,
-        "state": "streaming",
-        "leaseMs": lease_ms,
-        "startedAt": now,
-    }
-    if "ownerId" in task:
-        stream["ownerId"] = task["ownerId"]
+    waits = stream["state"] == "queued"
+    if waits and job is not None:
+        job_id = await ctx.db.insert("queuedJobs", _checked_job(job))
+        stream = {**stream, "jobId": job_id}
     stream_id: str = await ctx.db.insert("streams", stream)
-    head = {"streamId": stream_id, "epoch": 1, "nextSeq": 0, "bytes": 0, "beatAt": now}
-    await ctx.db.insert("streamHeads", head)
-    await ctx.scheduler.run_after(
-        lease_ms, "streaming:watchdog", {"streamId": stream_id}
-    )
+    head = {"streamId": stream_id, "epoch": 1, "nextSeq": 0, "bytes": 0}
+    await ctx.db.insert("streamHeads", {**head, "beatAt": stream["startedAt"]})
+    if not waits and job is not None:
+        await schedule_generation(ctx, {**stream, "_id": stream_id}, job)
+    if "jobId" not in stream:  # it has, or is about to have, a producer
+        await ctx.scheduler.run_after(
+            stream["leaseMs"], "streaming:watchdog", {"streamId": stream_id}
+        )
     await keep_sweeping(ctx)
     return stream_id
+
+
+def _checked_job(job: dict[str, Any]) -> dict[str, Any]:
+    size = len(job.get("systemPrompt", "").encode())
+    if size > MAX_SYSTEM_PROMPT_BYTES:
+        raise refusal(
+            "BadArguments",
+            f"The system prompt has {size:,} bytes; that of a queued message may have "
+            f"{MAX_SYSTEM_PROMPT_BYTES:,}.",
+        )
+    return job

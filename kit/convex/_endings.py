@@ -1,28 +1,41 @@
 """How replies end: by their producer, by a stop, or because their producer is dead.
 
 However it comes, the end is one transaction: the log becomes the message's parts, the
-message and the stream get their final status, the task is free.
+message and the stream get their final status, the task is free, or begins to be
+answered the message whose turn it is now.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from kit.convex._log import chunks_of
-from kit.convex._messages import MAX_STORED_PARTS, final_fields, newest_message
+from kit.convex._messages import MAX_STORED_PARTS, final_fields
 from kit.convex._streams import (
     answer,
     equal,
     head_of,
+    live_streams,
     refused_status,
+    schedule_generation,
     stream_and_head,
+    streams_of,
 )
 from kit.deployment.functions import UNSET
 from kit.errors import ErrorKind
 from kit.parts import Part, PartsFold, Usage
 
-__all__ = ["Ending", "end_if_dead", "finalize", "request_stop", "sweep", "watch"]
+__all__ = [
+    "Ending",
+    "end_if_dead",
+    "finalize",
+    "request_stop",
+    "stop_all",
+    "sweep",
+    "watch",
+]
 
 STOP_GRACE_MS = 2_000.0
 """How long a producer may take to finalize after a stop."""
@@ -37,12 +50,18 @@ Outcome: TypeAlias = Literal["complete", "stopped", "failed"]
 _TASK_STATUS = {"complete": "COMPLETED", "stopped": "STOPPED", "failed": "FAILED"}
 
 
-async def request_stop(ctx: Any, stream: dict[str, Any]) -> bool:
-    """Mark the stream and its message stopping. False if it had already ended.
+async def request_stop(ctx: Any, stream: dict[str, Any]) -> str | None:
+    """Stop a reply; the status that its message has now, None if it had ended before.
 
-    The producer learns of it on its next append or heartbeat; should there be none,
-    the watchdog finishes in its place.
+    One that is queued is `stopped` at once. One that is being written is `stopping`:
+    its producer learns of it on its next append or heartbeat; should there be none, the
+    watchdog finishes in its place.
     """
+    if stream["state"] == "done":
+        return None
+    if stream["state"] == "queued":
+        await _finish(ctx, stream, Ending("stopped", "aborted"))
+        return "stopped"
     if stream["state"] == "streaming":
         await ctx.db.patch(
             stream["_id"], {"state": "stopping", "stop": {"at": ctx.now()}}
@@ -51,7 +70,17 @@ async def request_stop(ctx: Any, stream: dict[str, Any]) -> bool:
         await ctx.scheduler.run_after(
             STOP_GRACE_MS, "streaming:watchdog", {"streamId": stream["_id"]}
         )
-    return bool(stream["state"] != "done")
+    return "stopping"
+
+
+async def stop_all(ctx: Any, task_id: str) -> list[str]:
+    """Stop what is being written in a task, and what is queued; their messages."""
+    queued = await streams_of(ctx, task_id, "queued")
+    live = await live_streams(ctx, task_id)
+    # The queued ones first: none of them is to begin.
+    for stream in queued + live:
+        await request_stop(ctx, stream)
+    return [stream["messageId"] for stream in live + queued]
 
 
 @dataclass(frozen=True)
@@ -103,9 +132,10 @@ async def end_if_dead(ctx: Any, stream: dict[str, Any]) -> bool:
     if stream["state"] == "stopping":
         await _finish(ctx, stream, Ending("stopped", "aborted"))
         return True
+    queued = stream["state"] == "queued"
     error = (
-        f"The reply broke off: nothing came from its producer for "
-        f"{stream['leaseMs'] / 1000:g} s. Send the message again."
+        f"The reply {'was not begun' if queued else 'broke off'}: nothing came from "
+        f"its producer for {stream['leaseMs'] / 1000:g} s. Send the message again."
     )
     await _finish(
         ctx,
@@ -117,6 +147,8 @@ async def end_if_dead(ctx: Any, stream: dict[str, Any]) -> bool:
 
 async def _due(ctx: Any, stream: dict[str, Any]) -> float:
     """When a stream with a silent producer is to be ended for it."""
+    if "jobId" in stream:
+        return math.inf  # it is queued, and gets its producer at its turn
     head = await head_of(ctx, stream["_id"])
     lease_ends: float = head["beatAt"] + stream["leaseMs"]
     if "stop" in stream:
@@ -160,12 +192,21 @@ async def _finish(ctx: Any, stream: dict[str, Any], ending: Ending) -> None:
     await ctx.db.patch(stream["messageId"], message)
     await ctx.db.patch(
         stream["_id"],
-        {"state": "done", "outcome": ending.outcome, "endedAt": ctx.now()},
+        {
+            "state": "done",
+            "outcome": ending.outcome,
+            "endedAt": ctx.now(),
+            "jobId": UNSET,
+        },
     )
-    await _free_task(ctx, stream, ending)
-    await ctx.scheduler.run_after(
-        KEEP_DELTAS_MS, "streaming:deleteDeltas", {"streamId": stream["_id"]}
-    )
+    if "jobId" in stream:
+        await ctx.db.delete(stream["jobId"])
+    if stream["state"] != "queued":
+        await _free_task(ctx, stream, ending)
+        await ctx.scheduler.run_after(
+            KEEP_DELTAS_MS, "streaming:deleteDeltas", {"streamId": stream["_id"]}
+        )
+    await _begin_next(ctx, stream["taskId"])
 
 
 async def _final_parts(ctx: Any, stream: dict[str, Any], ending: Ending) -> list[Part]:
@@ -190,8 +231,7 @@ async def _free_task(ctx: Any, stream: dict[str, Any], ending: Ending) -> None:
 
     That one may have ended already: a stop leaves its producer some time.
     """
-    newest = await newest_message(ctx, stream["taskId"])
-    if newest is None or newest["_id"] != stream["messageId"]:
+    if "overtaken" in stream:
         return
     await ctx.db.patch(
         stream["taskId"],
@@ -200,3 +240,35 @@ async def _free_task(ctx: Any, stream: dict[str, Any], ending: Ending) -> None:
             "errorMessage": UNSET if ending.error is None else ending.error,
         },
     )
+
+
+async def _begin_next(ctx: Any, task_id: str) -> None:
+    """Begin the reply that was queued first, if all that were accepted before ended.
+
+    In the transaction of the last one's end, so that there is no moment at which a
+    message waits for nothing.
+    """
+    queued = ctx.db.query("streams").with_index(
+        "by_task_state", lambda q: q.eq("taskId", task_id).eq("state", "queued")
+    )
+    stream = await queued.first()
+    if stream is None or await live_streams(ctx, task_id):
+        return
+    if await end_if_dead(ctx, stream):
+        return  # its end has begun the one after it
+    now = ctx.now()
+    await ctx.db.patch(
+        stream["_id"], {"state": "streaming", "startedAt": now, "jobId": UNSET}
+    )
+    await ctx.db.patch(stream["messageId"], {"status": "streaming"})
+    await ctx.db.patch(task_id, {"status": "RUNNING", "errorMessage": UNSET})
+    if "jobId" not in stream:
+        return  # its producer is there already, and so is its watchdog
+    head = await head_of(ctx, stream["_id"])
+    await ctx.db.patch(head["_id"], {"beatAt": now})
+    await ctx.scheduler.run_after(
+        stream["leaseMs"], "streaming:watchdog", {"streamId": stream["_id"]}
+    )
+    job = await ctx.db.get(stream["jobId"])
+    await ctx.db.delete(stream["jobId"])
+    await schedule_generation(ctx, stream, job)

@@ -16,6 +16,7 @@ from typing import Any, cast
 
 from kit.agent import ToolLimits, stream_reply
 from kit.convex._errors import refusal
+from kit.convex._messages import UNFINISHED
 from kit.convex._settings import Settings
 from kit.convex._tools import tools_named
 from kit.deployment.functions import console
@@ -26,7 +27,7 @@ from kit.llm.wire import Turn
 from kit.parts import Chunk, FinishReason, Usage, add_usage
 from kit.writer import HEARTBEAT_INTERVAL, DeltaWriter, call_patiently
 
-__all__ = ["Job", "follow", "produce"]
+__all__ = ["Job", "follow", "produce", "wait_for_turn"]
 
 CLOSE_WITHIN = 0.8
 """How long, in seconds, a stop waits for the provider's connection to close."""
@@ -72,6 +73,22 @@ class _Progress:
     def fail(self, error: str, kind: ErrorKind) -> None:
         self.error, self.error_kind = error, kind
         self.finish_reason = "error"
+
+
+async def wait_for_turn(ctx: Any, job: Job) -> None:
+    """Keep the lease of a reply that is queued, until it is its turn or has ended.
+
+    Raises when the deployment cannot be reached any more.
+    """
+    lease = job.settings.lease_ms / 1000.0
+    whose = {"streamId": job.stream_id, "epoch": job.epoch}
+    while True:
+        answer = await call_patiently(
+            ctx.run_mutation, "streaming:heartbeat", whose, retry_for=lease * 2 / 3
+        )
+        if answer["status"] != "queued":
+            return
+        await asyncio.sleep(min(HEARTBEAT_INTERVAL, lease / 3))
 
 
 async def produce(ctx: Any, job: Job) -> None:
@@ -220,7 +237,7 @@ async def follow(ctx: Any, message_id: str) -> dict[str, Any]:
     delay = 0.05
     while True:
         result = await ctx.run_query("streaming:result", {"messageId": message_id})
-        if result["status"] not in ("streaming", "stopping"):
+        if result["status"] not in UNFINISHED:
             return cast(dict[str, Any], result)
         if loop.time() > give_up_at:
             raise refusal(

@@ -40,6 +40,7 @@ async def append(
     |---|---|
     | fenced | the epoch is over: another producer writes now |
     | closed | the stream is done |
+    | queued | the reply has to wait for its turn |
     | ok | added; or had been added before |
     | gap | `seq` is ahead: `nextSeq` is the one that is missing |
     | full | the log is as long as one message may be |
@@ -67,10 +68,10 @@ async def append(
 
 
 async def beat(ctx: Any, stream_id: str, epoch: float) -> dict[str, Any]:
-    """Renew the lease of a producer that has nothing to append."""
+    """Renew the lease of a producer that has nothing to append, or is queued."""
     stream, head = await stream_and_head(ctx, stream_id)
     refused = refused_status(stream, epoch)
-    if refused is None:
+    if refused in (None, "queued"):
         await ctx.db.patch(head["_id"], {"beatAt": ctx.now()})
     return answer(refused or "ok", stream, head["nextSeq"])
 

@@ -18,6 +18,7 @@ from kit.values import size_of
 
 __all__ = [
     "MAX_STORED_PARTS",
+    "UNFINISHED",
     "final_fields",
     "history_before",
     "newest",
@@ -27,6 +28,8 @@ __all__ = [
     "result_of",
 ]
 
+UNFINISHED = ("queued", "streaming", "stopping")
+"""The statuses of a message that has no parts yet."""
 MAX_INLINE_BYTES = 512 * 1024
 """What a message's document may hold of content and parts."""
 MAX_PIECE_CHARACTERS = 64 * 1024
@@ -136,7 +139,7 @@ def _is_spilled(document: dict[str, Any]) -> bool:
     return (
         document["role"] == "ASSISTANT"
         and "parts" not in document
-        and document["status"] not in ("streaming", "stopping")
+        and document["status"] not in UNFINISHED
     )
 
 
@@ -264,7 +267,7 @@ def _prepend(turns: list[dict[str, str]], role: str, text: str) -> None:
 
 async def _text_of(ctx: Any, row: dict[str, Any]) -> str:
     """The text of a message, also of one that is still being written."""
-    if row["status"] in ("streaming", "stopping"):
+    if row["status"] in UNFINISHED:
         return PartsFold(await chunks_of(ctx, row["streamId"])).content()
     text: str = row["content"]
     return text

@@ -10,7 +10,7 @@ from typing import Any
 
 from kit.convex._endings import end_if_dead
 from kit.convex._errors import refusal
-from kit.convex._streams import equal, head_of, live_streams
+from kit.convex._streams import equal, head_of, live_streams, streams_of
 from kit.values import size_of
 
 __all__ = ["refuse_while_streaming", "remove_content"]
@@ -25,9 +25,11 @@ BATCH = 4
 async def refuse_while_streaming(ctx: Any, task_id: str) -> None:
     """Raise StreamActive if a reply is being written; a dead producer's does not count.
 
-    A stopping one does: its producer may still have something to append.
+    A stopping one does: its producer may still have something to append. So does one
+    that is queued.
     """
-    for stream in await live_streams(ctx, task_id):
+    queued = await streams_of(ctx, task_id, "queued")
+    for stream in queued + await live_streams(ctx, task_id):
         if await end_if_dead(ctx, stream):
             continue
         raise refusal(

@@ -13,6 +13,7 @@ from typing import Any
 
 from kit.convex._errors import refusal
 from kit.convex._tools import tools_named
+from kit.convex.schema import when_active
 from kit.llm.secret import Secret
 from kit.values import ValidationFailed, v
 
@@ -31,6 +32,7 @@ _request = v.object(
         "llmModel": v.optional(v.string()),
         "clientMessageId": v.optional(v.string()),
         "tools": v.optional(v.array(v.string())),
+        "whenActive": v.optional(when_active),
     }
 )
 

@@ -1,8 +1,9 @@
 """Streams: one reply being written each. What is needed to find and to check them.
 
-A stream is streaming, then maybe stopping, then done, and never goes back. `streams`
-and the assistant's message change together, in one transaction, at begin (`_begin`),
-stop and end (`_endings`). What the reply consists of is in its log (`_log`).
+A stream may be queued, then is streaming, then maybe stopping, then done, and never
+goes back. `streams` and the assistant's message change together, in one transaction, at
+begin (`_begin`), stop and end (`_endings`). What the reply consists of is in its log
+(`_log`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ __all__ = [
     "head_of",
     "live_streams",
     "refused_status",
+    "schedule_generation",
     "stream_and_head",
     "streams_of",
 ]
@@ -44,12 +46,13 @@ async def stream_and_head(
 
 
 async def live_streams(ctx: Any, task_id: str) -> list[dict[str, Any]]:
-    """The streams of a task that are not done."""
+    """The streams of a task that are being written or stopping."""
     streaming = await streams_of(ctx, task_id, "streaming")
     return streaming + await streams_of(ctx, task_id, "stopping")
 
 
 async def streams_of(ctx: Any, task_id: str, state: str) -> list[dict[str, Any]]:
+    """Those of a task in this state, in the order in which they were accepted."""
     streams: list[dict[str, Any]] = (
         await ctx.db.query("streams")
         .with_index(
@@ -67,8 +70,8 @@ def equal(field: str, value: str) -> Callable[[Any], Any]:
 
 def refused_status(
     stream: dict[str, Any], epoch: float
-) -> Literal["fenced", "closed"] | None:
-    """Why a producer with this epoch may not write any more; None if it may."""
+) -> Literal["fenced", "closed", "queued"] | None:
+    """Why a producer with this epoch may not write, or not yet; None if it may."""
     if epoch > stream["epoch"]:
         raise refusal(
             "BadArguments",
@@ -76,10 +79,27 @@ def refused_status(
         )
     if epoch < stream["epoch"]:
         return "fenced"
-    return "closed" if stream["state"] == "done" else None
+    match stream["state"]:
+        case "done":
+            return "closed"
+        case "queued":
+            return "queued"
+        case _:
+            return None
 
 
 def answer(status: str, stream: dict[str, Any], next_seq: float) -> dict[str, Any]:
     """What a producer is told, whatever it asked."""
     stop = stream["state"] == "stopping"
     return {"status": status, "stop": stop, "nextSeq": next_seq}
+
+
+async def schedule_generation(
+    ctx: Any, stream: dict[str, Any], job: dict[str, Any]
+) -> None:
+    """Have the deployment produce this reply, with its own keys."""
+    args = {name: value for name, value in job.items() if not name.startswith("_")}
+    args["streamId"] = stream["_id"]
+    args["messageId"] = stream["messageId"]
+    args["epoch"] = stream["epoch"]
+    await ctx.scheduler.run_after(0, "streaming:generate", args)

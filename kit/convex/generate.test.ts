@@ -218,6 +218,100 @@ describe.skipIf(inject("scriptedUrl") === "")("with the scripted provider", () =
     expect((await asking).success).toBe(true);
   });
 
+  test("a queued message is answered when the one before it has ended", async () => {
+    const stage = await Stage.open();
+    const [one, two] = [ownPrompt(), ownPrompt()];
+    const model = "gpt-scripted-text:tokens=30,pace=100";
+    const first = stage.ask({ prompt: one, model });
+    await stage.until(async () => (await stage.deltas()).length > 0);
+    const second = stage.ask({ prompt: two, model, whenActive: "queue" });
+    await stage.until(async () => (await stage.messages()).length === 4);
+    expect((await stage.reply()).status).toBe("queued");
+    expect([(await first).status, (await second).status]).toEqual([
+      "complete",
+      "complete",
+    ]);
+    const [[earlier], [later]] = [await stage.requests(one), await stage.requests(two)];
+    expect(earlier!["endedAt"]).toBeLessThanOrEqual(Number(later!["receivedAt"]));
+  });
+
+  test("a queued message of send is generated at its turn", async () => {
+    const stage = await Stage.open();
+    const { taskId } = stage;
+    const first = stage.ask({ model: "gpt-scripted-text:tokens=30,pace=100" });
+    await stage.until(async () => (await stage.deltas()).length > 0);
+    await stage.t.mutation(api.streaming.send, {
+      taskId,
+      prompt: "two",
+      model: "gpt-scripted-text:tokens=4",
+      whenActive: "queue",
+    });
+    await first;
+    await stage.until(async () => (await stage.reply()).status === "complete");
+    expect((await stage.reply()).content).toBe("Rain fell on the");
+  });
+
+  test("an interrupting message ends the call of the one before, and keeps its text", async () => {
+    const stage = await Stage.open();
+    const prompt = ownPrompt();
+    const first = stage.ask({
+      prompt,
+      model: "claude-scripted-text:tokens=5000,pace=100",
+    });
+    await stage.until(async () => (await stage.deltas()).length > 2);
+    const model = "claude-scripted-text:tokens=2";
+    const second = await stage.ask({ prompt: "two", model, whenActive: "interrupt" });
+    const { status, text } = await first;
+    expect([status, second.status]).toEqual(["stopped", "complete"]);
+    const { turns } = await stage.t.query(internal.streaming.context, {
+      messageId: second.messageId,
+    });
+    expect(turns.map((turn) => turn.text)).toEqual([prompt, text, "two"]);
+    await stage.until(
+      async () => (await stage.requests(prompt))[0]!["outcome"] === "disconnected",
+    );
+  });
+
+  test("a queued message that is cancelled asks nobody", async () => {
+    const stage = await Stage.open();
+    const { taskId } = stage;
+    const first = stage.ask({ model: "claude-scripted-text:tokens=5000,pace=100" });
+    await stage.until(async () => (await stage.deltas()).length > 0);
+    const prompt = ownPrompt();
+    const second = stage.ask({
+      prompt,
+      model: "claude-scripted-text",
+      whenActive: "queue",
+    });
+    await stage.until(async () => (await stage.messages()).length === 4);
+    const { _id: messageId } = await stage.reply();
+    await stage.t.mutation(api.streaming.cancelStream, { messageId });
+    expect(await second).toMatchObject({ success: true, status: "stopped", text: "" });
+    await stage.t.mutation(api.streaming.stopTask, { taskId });
+    expect((await first).status).toBe("stopped");
+    expect(await stage.requests(prompt)).toEqual([]);
+  });
+
+  test("messages at the same moment are answered in the order of their rows", async () => {
+    const stage = await Stage.open();
+    const model = "gpt-scripted-text:tokens=2";
+    const prompts = ["one", "two", "three", "four"];
+    const asking = prompts.map((prompt) =>
+      stage.ask({ prompt, model, whenActive: "queue" }),
+    );
+    const statuses = new Set<string>();
+    await stage.until(async () => {
+      const seen = (await stage.messages()).filter((row) => row.role === "ASSISTANT");
+      const running = seen.filter((row) => row.status === "streaming");
+      expect(running.length).toBeLessThanOrEqual(1);
+      for (const row of seen) statuses.add(row.status);
+      return seen.length === 4 && seen.every((row) => row.status === "complete");
+    });
+    expect(statuses).toContain("queued");
+    const ended = (await Promise.all(asking)).map((result) => result.status);
+    expect(ended).toEqual(["complete", "complete", "complete", "complete"]);
+  });
+
   test("the model is given what was said before, and the system prompts", async () => {
     const stage = await Stage.open();
     const model = "claude-scripted-text:tokens=2";

@@ -1,8 +1,8 @@
 """Messages: what a viewer of a task lists, and who copies one reads.
 
-A reply appears when it begins, changes when somebody stops it, and once more, with its
-parts, when it has ended: never while it is being written. What it grows by is in
-`streaming:read`.
+A reply appears when it is asked for, changes when it was queued and begins, when
+somebody stops it, and once more, with its parts, when it has ended: never while it is
+being written. What it grows by is in `streaming:read`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ async def byTask(ctx: Any, args: dict[str, Any]) -> Any:
     """The newest `limit` (50) messages of a task, in order.
 
     Fewer, if together they would be larger than 8 MiB. A row whose status is
-    `streaming` or `stopping` has no parts yet: they are in the stream's deltas.
+    `streaming` or `stopping` has no parts yet: they are in the stream's deltas. A
+    `queued` one becomes `streaming` when its turn comes.
     """
     limit = whole_number(args.get("limit", 50), "limit", 1, MAX_LISTED)
     if await own_task(ctx, args["taskId"]) is None:

@@ -1,9 +1,9 @@
 /**
  * Messages: what a viewer of a task lists, and who copies one reads.
  *
- * A reply appears when it begins, changes when somebody stops it, and once more, with
- * its parts, when it has ended: never while it is being written. What it grows by is in
- * `streaming:read`.
+ * A reply appears when it is asked for, changes when it was queued and begins, when
+ * somebody stops it, and once more, with its parts, when it has ended: never while it is
+ * being written. What it grows by is in `streaming:read`.
  */
 import { v } from "convex/values";
 import { internalQuery, query } from "./_generated/server";
@@ -31,7 +31,8 @@ const vPage = v.object({ messages: v.array(vMessage), more: v.boolean() });
  * The newest `limit` (50) messages of a task, in order.
  *
  * Fewer, if together they would be larger than 8 MiB. A row whose status is `streaming`
- * or `stopping` has no parts yet: they are in the stream's deltas.
+ * or `stopping` has no parts yet: they are in the stream's deltas. A `queued` one
+ * becomes `streaming` when its turn comes.
  */
 export const byTask = query({
   args: { taskId: v.id("tasks"), limit: v.optional(v.number()) },

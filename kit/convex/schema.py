@@ -16,13 +16,20 @@ task_status = v.union(
 )
 role = v.union(v.literal("USER"), v.literal("ASSISTANT"), v.literal("SYSTEM"))
 message_status = v.union(
+    v.literal("queued"),
     v.literal("streaming"),
     v.literal("stopping"),
     v.literal("complete"),
     v.literal("stopped"),
     v.literal("failed"),
 )
-stream_state = v.union(v.literal("streaming"), v.literal("stopping"), v.literal("done"))
+stream_state = v.union(
+    v.literal("queued"),
+    v.literal("streaming"),
+    v.literal("stopping"),
+    v.literal("done"),
+)
+when_active = v.union(v.literal("reject"), v.literal("interrupt"), v.literal("queue"))
 outcome = v.union(v.literal("complete"), v.literal("stopped"), v.literal("failed"))
 finish_reason = v.union(
     v.literal("stop"),
@@ -207,6 +214,11 @@ part = v.union(
     ),
 )
 
+job_fields: dict[str, Validator | OptionalField] = {
+    "model": v.string(),
+    "systemPrompt": v.optional(v.string()),
+    "tools": v.array(v.string()),
+}
 task_fields: dict[str, Validator | OptionalField] = {
     "title": v.string(),
     "status": task_status,
@@ -253,11 +265,17 @@ schema = define_schema(
                 "leaseMs": v.number(),
                 "startedAt": v.number(),
                 "endedAt": v.optional(v.number()),
+                # A later reply of the task had begun before this one ended.
+                "overtaken": v.optional(v.boolean()),
+                # What the deployment is to produce at its turn: only while queued.
+                "jobId": v.optional(v.id("queuedJobs")),
             }
         )
         .index("by_task_state", ["taskId", "state"])
         .index("by_message", ["messageId"])
         .index("by_state", ["state"]),
+        # Apart from the streams, because a system prompt may be large.
+        "queuedJobs": define_table(job_fields),
         "streamHeads": define_table(
             {
                 "streamId": v.id("streams"),

@@ -15,6 +15,7 @@ export const vRole = v.union(
   v.literal("SYSTEM"),
 );
 export const vMessageStatus = v.union(
+  v.literal("queued"),
   v.literal("streaming"),
   v.literal("stopping"),
   v.literal("complete"),
@@ -22,9 +23,16 @@ export const vMessageStatus = v.union(
   v.literal("failed"),
 );
 export const vStreamState = v.union(
+  v.literal("queued"),
   v.literal("streaming"),
   v.literal("stopping"),
   v.literal("done"),
+);
+/** What becomes of a message that is sent while an earlier one is being answered. */
+export const vWhenActive = v.union(
+  v.literal("reject"),
+  v.literal("interrupt"),
+  v.literal("queue"),
 );
 export const vOutcome = v.union(
   v.literal("complete"),
@@ -222,6 +230,12 @@ export const vPart = v.union(
   }),
 );
 
+/** What `streaming:generate` needs to know, beside whose reply it is. */
+export const jobFields = {
+  model: v.string(),
+  systemPrompt: v.optional(v.string()),
+  tools: v.array(v.string()),
+};
 export const taskFields = {
   title: v.string(),
   status: vTaskStatus,
@@ -261,7 +275,7 @@ export default defineSchema({
     index: v.number(),
     part: vPart,
   }).index("by_message", ["messageId", "index"]),
-  // One reply being written: written at begin, stop and end.
+  // One reply: written when it is queued, at begin, stop and end.
   streams: defineTable({
     taskId: v.id("tasks"),
     messageId: v.id("chatMessages"),
@@ -274,10 +288,16 @@ export default defineSchema({
     leaseMs: v.number(),
     startedAt: v.number(),
     endedAt: v.optional(v.number()),
+    // A later reply of the task had begun before this one ended.
+    overtaken: v.optional(v.boolean()),
+    // What the deployment is to produce at its turn; only while it is queued.
+    jobId: v.optional(v.id("queuedJobs")),
   })
     .index("by_task_state", ["taskId", "state"])
     .index("by_message", ["messageId"])
     .index("by_state", ["state"]),
+  // Apart from the streams, because a system prompt may be large.
+  queuedJobs: defineTable(jobFields),
   // Written at every append. No query that a viewer follows may read it.
   streamHeads: defineTable({
     streamId: v.id("streams"),

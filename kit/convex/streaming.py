@@ -3,6 +3,19 @@
 For clients: `streamChatWithTools`, `send`, `read`, `catchUp`, `cancelStream`,
 `stopTask`. All else is internal: only actions and the scheduler reach it.
 
+One reply at a time is written in a task. What becomes of a message that is sent
+meanwhile is for its sender to say, by `whenActive`:
+
+| whenActive | the message | the reply being written | what was queued |
+|---|---|---|---|
+| `reject` (or none) | is refused: `StreamActive` | goes on | stays |
+| `interrupt` | is answered now | is stopped, its text kept | is dropped: `stopped` |
+| `queue` | is stored, `queued`; `QueueFull` beyond 16 | goes on | comes before it |
+
+Queued messages are answered in the order in which they were accepted, each when all
+earlier replies of the task have ended, in whatever way. `stopTask` stops the reply and
+drops the queue; `cancelStream` ends just the one message.
+
 A viewer lists `messages:byTask`. For a row that is `streaming`, it makes one `catchUp`
 call from 0, then subscribes to the page of `read` that holds the next seq, moves on to
 the next page when that one is full, and ignores what it has seen. When the row is
@@ -15,12 +28,11 @@ from typing import Any
 
 from kit.convex import _begin, _endings, _log
 from kit.convex._errors import whole_number
-from kit.convex._generate import Job, follow, produce
+from kit.convex._generate import Job, follow, produce, wait_for_turn
 from kit.convex._messages import history_before, result_of
 from kit.convex._owners import own_stream, require_message, require_task
 from kit.convex._requests import checked_request
 from kit.convex._settings import Settings
-from kit.convex._streams import live_streams
 from kit.convex._sweeps import end_sweeping, is_current, keep_sweeping
 from kit.convex.schema import (
     chunk,
@@ -29,6 +41,7 @@ from kit.convex.schema import (
     message_status,
     outcome,
     usage,
+    when_active,
 )
 from kit.deployment.functions import (
     action,
@@ -57,6 +70,7 @@ append_reply = v.object(
     {
         "status": v.union(
             v.literal("ok"),
+            v.literal("queued"),
             v.literal("closed"),
             v.literal("fenced"),
             v.literal("gap"),
@@ -99,7 +113,8 @@ async def streamChatWithTools(ctx: Any, args: dict[str, Any]) -> Any:
 
     Arguments: `taskId`, `prompt`, `model`, `systemPrompt?`, `llmModel?` (the name to
     show), `apiKeys?` (`openrouter`, `anthropic`, `openai`), `clientMessageId?`,
-    `tools?` (names of built-in tools; none if absent).
+    `tools?` (names of built-in tools; none if absent), `whenActive?` (`reject`,
+    `interrupt`, `queue`: see the module).
 
     Called again with the same `clientMessageId`, it starts nothing: it follows the
     first reply to its end and returns that, `reused`.
@@ -108,27 +123,31 @@ async def streamChatWithTools(ctx: Any, args: dict[str, Any]) -> Any:
     provider refuses, and `errorKind` says it for programs (`kit.errors.ErrorKind`);
     text that came before is kept. A reply that somebody stopped is a
     success with status `stopped`. Nothing was begun, and a ConvexError thrown, when the
-    arguments cannot be used, the task does not exist, or its last reply is still being
-    written (`StreamActive`).
+    arguments cannot be used, the task does not exist, or an earlier reply has not ended
+    and `whenActive` does not help (`StreamActive`, `QueueFull`).
+
+    Queued, it waits for its turn, because its keys are nowhere else: that counts as
+    time of the action, which is limited. Should it die, the message fails after its
+    lease, and the next one's turn comes.
     """
     request, api_keys = checked_request(args, takes_keys=True)
     settings = Settings.read()
     started = await ctx.run_mutation("streaming:begin", _beginning(request, settings))
     message_id = started["messageId"]
     if not started["reused"]:
-        await produce(
-            ctx,
-            Job(
-                stream_id=started["streamId"],
-                message_id=message_id,
-                epoch=int(started["epoch"]),
-                model=request["model"],
-                settings=settings,
-                system_prompt=request.get("systemPrompt"),
-                tools=tuple(request.get("tools", ())),
-                api_keys=api_keys,
-            ),
+        job = Job(
+            stream_id=started["streamId"],
+            message_id=message_id,
+            epoch=int(started["epoch"]),
+            model=request["model"],
+            settings=settings,
+            system_prompt=request.get("systemPrompt"),
+            tools=tuple(request.get("tools", ())),
+            api_keys=api_keys,
         )
+        if started["status"] == "queued":
+            await wait_for_turn(ctx, job)
+        await produce(ctx, job)
     result = await follow(ctx, message_id)
     return {
         "success": result["status"] != "failed",
@@ -145,26 +164,18 @@ async def send(ctx: Any, args: dict[str, Any]) -> Any:
     """Begin a reply and schedule its generation; returns at once.
 
     Takes what streamChatWithTools takes, without `apiKeys`: the keys are the
-    deployment's own. The reply does not depend on the caller's staying connected.
+    deployment's own. The reply does not depend on the caller's staying connected, nor
+    does its turn, when it is queued: it is scheduled as the last earlier reply ends.
     """
     request, _ = checked_request(args, takes_keys=False)
-    started = await _begin.begin(ctx, _beginning(request, Settings.read()))
-    if not started["reused"]:
-        job = {
-            "streamId": started["streamId"],
-            "messageId": started["messageId"],
-            "epoch": started["epoch"],
-            "model": request["model"],
-            "tools": request.get("tools", []),
-        }
-        if "systemPrompt" in request:
-            job["systemPrompt"] = request["systemPrompt"]
-        await ctx.scheduler.run_after(0, "streaming:generate", job)
-    return started
+    job = {"model": request["model"], "tools": request.get("tools", [])}
+    if "systemPrompt" in request:
+        job["systemPrompt"] = request["systemPrompt"]
+    return await _begin.begin(ctx, _beginning(request, Settings.read()), job)
 
 
 def _beginning(request: dict[str, Any], settings: Settings) -> dict[str, Any]:
-    names = ("taskId", "prompt", "model", "llmModel", "clientMessageId")
+    names = ("taskId", "prompt", "model", "llmModel", "clientMessageId", "whenActive")
     fields = {name: request[name] for name in names if name in request}
     return fields | {"leaseMs": settings.lease_ms}
 
@@ -216,15 +227,15 @@ async def catchUp(ctx: Any, args: dict[str, Any]) -> Any:
     returns=v.object({"stopping": v.boolean(), "status": message_status}),
 )
 async def cancelStream(ctx: Any, args: dict[str, Any]) -> Any:
-    """Stop the reply that is this message; `stopping` is false if it had ended."""
+    """Stop the reply that is this message; `stopping` is false if it had ended.
+
+    One that is queued is `stopped` at once; those behind it stay queued.
+    """
     message = await require_message(ctx, args["messageId"])
     if "streamId" not in message:
         return {"stopping": False, "status": message["status"]}
-    stopping = await _endings.request_stop(ctx, await ctx.db.get(message["streamId"]))
-    return {
-        "stopping": stopping,
-        "status": "stopping" if stopping else message["status"],
-    }
+    status = await _endings.request_stop(ctx, await ctx.db.get(message["streamId"]))
+    return {"stopping": status is not None, "status": status or message["status"]}
 
 
 @mutation(
@@ -232,12 +243,13 @@ async def cancelStream(ctx: Any, args: dict[str, Any]) -> Any:
     returns=v.object({"messageIds": v.array(v.id("chatMessages"))}),
 )
 async def stopTask(ctx: Any, args: dict[str, Any]) -> Any:
-    """Stop what is being written in a task; the messages that are now stopping."""
+    """Stop what is being written in a task, and drop what is queued.
+
+    The messages that are stopping now, and then those that were queued and are now
+    `stopped`: their prompts stay.
+    """
     await require_task(ctx, args["taskId"])
-    live = await live_streams(ctx, args["taskId"])
-    for stream in live:
-        await _endings.request_stop(ctx, stream)
-    return {"messageIds": [stream["messageId"] for stream in live]}
+    return {"messageIds": await _endings.stop_all(ctx, args["taskId"])}
 
 
 # --- what a producer calls --------------------------------------------------------
@@ -250,6 +262,7 @@ async def stopTask(ctx: Any, args: dict[str, Any]) -> Any:
         "model": v.string(),
         "llmModel": v.optional(v.string()),
         "clientMessageId": v.optional(v.string()),
+        "whenActive": v.optional(when_active),
         "leaseMs": v.number(),
     },
     returns=begun,
@@ -257,7 +270,8 @@ async def stopTask(ctx: Any, args: dict[str, Any]) -> Any:
 async def begin(ctx: Any, args: dict[str, Any]) -> Any:
     """Store the prompt and an empty reply, and open its stream; or find them again.
 
-    For whom the action that calls it was called.
+    For whom the action that calls it was called, which is its producer. If the reply is
+    `queued`, heartbeats keep its lease, and say `queued` until it is its turn.
     """
     return await _begin.begin(ctx, args)
 
@@ -282,7 +296,7 @@ async def append(ctx: Any, args: dict[str, Any]) -> Any:
     args={"streamId": v.id("streams"), "epoch": v.number()}, returns=append_reply
 )
 async def heartbeat(ctx: Any, args: dict[str, Any]) -> Any:
-    """Say that the producer lives, though it has nothing to append."""
+    """Say that the producer lives, though it has nothing to append, or is queued."""
     return await _log.beat(ctx, args["streamId"], args["epoch"])
 
 
@@ -354,7 +368,7 @@ async def result(ctx: Any, args: dict[str, Any]) -> Any:
     returns=v.null(),
 )
 async def generate(ctx: Any, args: dict[str, Any]) -> Any:
-    """Produce a reply that `send` has begun, with the keys of the environment."""
+    """Produce a reply that `send` asked for, with the keys of the environment."""
     await produce(
         ctx,
         Job(

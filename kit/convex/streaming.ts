@@ -4,6 +4,19 @@
  * For clients: `streamChatWithTools`, `send`, `read`, `catchUp`, `cancelStream`,
  * `stopTask`. All else is internal: only actions and the scheduler reach it.
  *
+ * One reply at a time is written in a task. What becomes of a message that is sent
+ * meanwhile is for its sender to say, by `whenActive`:
+ *
+ * | whenActive | the message | the reply being written | what was queued |
+ * |---|---|---|---|
+ * | `reject` (or none) | is refused: `StreamActive` | goes on | stays |
+ * | `interrupt` | is answered now | is stopped, its text kept | is dropped: `stopped` |
+ * | `queue` | is stored, `queued`; `QueueFull` beyond 16 | goes on | comes before it |
+ *
+ * Queued messages are answered in the order in which they were accepted, each when all
+ * earlier replies of the task have ended, in whatever way. `stopTask` stops the reply
+ * and drops the queue; `cancelStream` ends just the one message.
+ *
  * A viewer lists `messages:byTask`. For a row that is `streaming`, it makes one
  * `catchUp` call from 0, then subscribes to the page of `read` that holds the next seq,
  * moves on to the next page when that one is full, and ignores what it has seen. When
@@ -11,7 +24,6 @@
  */
 import { v, type Infer } from "convex/values";
 import { internal } from "./_generated/api";
-import type { Id } from "./_generated/dataModel";
 import {
   action,
   internalAction,
@@ -30,6 +42,7 @@ import {
 import {
   finalize as finalizeReply,
   requestStop,
+  stopAll,
   sweepStreams,
   watch,
 } from "./lib/endings";
@@ -47,7 +60,7 @@ import { ownStream, requireMessage, requireTask } from "./lib/owners";
 import { checkedRequest, type Request } from "./lib/requests";
 import { readSettings, type Settings } from "./lib/settings";
 import { historyBefore, resultOf, vHistory, vResult } from "./lib/stored";
-import { liveStreams, vAnswer } from "./lib/streams";
+import { vAnswer } from "./lib/streams";
 import { endSweeping, isCurrent, keepSweeping } from "./lib/sweeps";
 import {
   vChunk,
@@ -77,7 +90,8 @@ const vReply = v.object({
  *
  * Arguments: `taskId`, `prompt`, `model`, `systemPrompt?`, `llmModel?` (the name to
  * show), `apiKeys?` (`openrouter`, `anthropic`, `openai`), `clientMessageId?`, `tools?`
- * (names of built-in tools; none if absent).
+ * (names of built-in tools; none if absent), `whenActive?` (`reject`, `interrupt`,
+ * `queue`: see the module).
  *
  * Called again with the same `clientMessageId`, it starts nothing: it follows the first
  * reply to its end and returns that, `reused`.
@@ -86,7 +100,12 @@ const vReply = v.object({
  * provider refuses, and `errorKind` says it for programs (`vErrorKind`); text that came
  * before is kept. A reply that somebody stopped is a success with status `stopped`.
  * Nothing was begun, and a ConvexError thrown, when the arguments cannot be used, the
- * task does not exist, or its last reply is still being written (`StreamActive`).
+ * task does not exist, or an earlier reply has not ended and `whenActive` does not help
+ * (`StreamActive`, `QueueFull`).
+ *
+ * Queued, it waits for its turn, because its keys are nowhere else: that counts as time
+ * of the action, which is limited. Should it die, the message fails after its lease,
+ * and the next one's turn comes.
  */
 export const streamChatWithTools = action({
   args: v.any(), // checked by hand, so that no error shows a key
@@ -99,18 +118,14 @@ export const streamChatWithTools = action({
       beginning(request, settings),
     );
     const { messageId, promptMessageId, streamId, reused } = started;
-    const { follow, produce } = await producer();
+    const { follow, produce, waitForTurn } = await producer();
     if (!reused) {
-      await produce(ctx, {
-        streamId,
-        messageId,
-        epoch: started.epoch,
-        model: request.model,
-        systemPrompt: request.systemPrompt,
-        tools: request.tools ?? [],
-        apiKeys,
-        settings,
-      });
+      const { epoch } = started;
+      const { model, systemPrompt, tools = [] } = request;
+      const whose = { streamId, messageId, epoch };
+      const job = { ...whose, model, systemPrompt, tools, apiKeys, settings };
+      if (started.status === "queued") await waitForTurn(ctx, job);
+      await produce(ctx, job);
     }
     const result = await follow(ctx, messageId);
     return {
@@ -128,38 +143,29 @@ export const streamChatWithTools = action({
  * Begin a reply and schedule its generation; returns at once.
  *
  * Takes what streamChatWithTools takes, without `apiKeys`: the keys are the
- * deployment's own. The reply does not depend on the caller's staying connected.
+ * deployment's own. The reply does not depend on the caller's staying connected, nor
+ * does its turn, when it is queued: it is scheduled as the last earlier reply ends.
  */
 export const send = mutation({
   args: v.any(), // checked by hand, so that no error shows a key
   returns: vBegun,
   handler: async (ctx, args): Promise<Begun> => {
     const [request] = checkedRequest(args, { takesKeys: false });
-    const started = await beginReply(ctx, beginning(request, readSettings()));
-    if (!started.reused) {
-      await ctx.scheduler.runAfter(0, internal.streaming.generate, {
-        streamId: started.streamId,
-        messageId: started.messageId,
-        epoch: started.epoch,
-        model: request.model,
-        tools: request.tools ?? [],
-        ...(request.systemPrompt !== undefined && {
-          systemPrompt: request.systemPrompt,
-        }),
-      });
-    }
-    return started;
+    const { model, systemPrompt, tools = [] } = request;
+    const job = { model, tools, ...(systemPrompt !== undefined && { systemPrompt }) };
+    return await beginReply(ctx, beginning(request, readSettings()), job);
   },
 });
 
 function beginning(request: Request, settings: Settings): Beginning {
-  const { taskId, prompt, model, llmModel, clientMessageId } = request;
+  const { taskId, prompt, model, llmModel, clientMessageId, whenActive } = request;
   return {
     taskId,
     prompt,
     model,
     ...(llmModel !== undefined && { llmModel }),
     ...(clientMessageId !== undefined && { clientMessageId }),
+    ...(whenActive !== undefined && { whenActive }),
     leaseMs: settings.leaseMs,
   };
 }
@@ -215,7 +221,11 @@ export const catchUp = query({
 
 // --- stopping it ------------------------------------------------------------------
 
-/** Stop the reply that is this message; `stopping` is false if it had ended. */
+/**
+ * Stop the reply that is this message; `stopping` is false if it had ended.
+ *
+ * One that is queued is `stopped` at once; those behind it stay queued.
+ */
 export const cancelStream = mutation({
   args: { messageId: v.id("chatMessages") },
   returns: v.object({ stopping: v.boolean(), status: vMessageStatus }),
@@ -223,23 +233,23 @@ export const cancelStream = mutation({
     const { status, streamId } = await requireMessage(ctx, messageId);
     const stream = streamId && (await ctx.db.get("streams", streamId));
     if (!stream) return { stopping: false, status };
-    const stopping = await requestStop(ctx, stream);
-    return { stopping, status: stopping ? ("stopping" as const) : status };
+    const stopped = await requestStop(ctx, stream);
+    return { stopping: stopped !== null, status: stopped ?? status };
   },
 });
 
-/** Stop what is being written in a task; the messages that are now stopping. */
+/**
+ * Stop what is being written in a task, and drop what is queued.
+ *
+ * The messages that are stopping now, and then those that were queued and are now
+ * `stopped`: their prompts stay.
+ */
 export const stopTask = mutation({
   args: { taskId: v.id("tasks") },
   returns: v.object({ messageIds: v.array(v.id("chatMessages")) }),
   handler: async (ctx, { taskId }) => {
     await requireTask(ctx, taskId);
-    const messageIds: Id<"chatMessages">[] = [];
-    for (const stream of await liveStreams(ctx, taskId)) {
-      await requestStop(ctx, stream);
-      messageIds.push(stream.messageId);
-    }
-    return { messageIds };
+    return { messageIds: await stopAll(ctx, taskId) };
   },
 });
 
@@ -248,7 +258,8 @@ export const stopTask = mutation({
 /**
  * Store the prompt and an empty reply, and open its stream; or find them again.
  *
- * For whom the action that calls it was called.
+ * For whom the action that calls it was called, which is its producer. If the reply is
+ * `queued`, heartbeats keep its lease, and say `queued` until it is its turn.
  */
 export const begin = internalMutation({
   args: beginningFields,
@@ -269,7 +280,7 @@ export const append = internalMutation({
     await appendDelta(ctx, streamId, epoch, seq, chunks),
 });
 
-/** Say that the producer lives, though it has nothing to append. */
+/** Say that the producer lives, though it has nothing to append, or is queued. */
 export const heartbeat = internalMutation({
   args: { streamId: v.id("streams"), epoch: v.number() },
   returns: vAnswer,
@@ -310,7 +321,7 @@ export const result = internalQuery({
   handler: async (ctx, { messageId }) => await resultOf(ctx, messageId),
 });
 
-/** Produce a reply that `send` has begun, with the keys of the environment. */
+/** Produce a reply that `send` asked for, with the keys of the environment. */
 export const generate = internalAction({
   args: {
     streamId: v.id("streams"),

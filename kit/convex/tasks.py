@@ -78,7 +78,8 @@ async def remove(ctx: Any, args: dict[str, Any]) -> Any:
     """Delete a task and all that was said in it.
 
     The task is gone at once, and so is a short conversation; the rest of a long one
-    follows within moments. Refused while a reply is being written (`StreamActive`).
+    follows within moments. Refused while a reply is being written or queued
+    (`StreamActive`).
     """
     task_id = args["taskId"]
     await require_task(ctx, task_id)

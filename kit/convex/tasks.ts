@@ -83,7 +83,8 @@ export const pageOfAll = internalQuery({
  * Delete a task and all that was said in it.
  *
  * The task is gone at once, and so is a short conversation; the rest of a long one
- * follows within moments. Refused while a reply is being written (`StreamActive`).
+ * follows within moments. Refused while a reply is being written or queued
+ * (`StreamActive`).
  */
 export const remove = mutation({
   args: { taskId: v.id("tasks") },

@@ -2,7 +2,8 @@
  * How replies end: by their producer, by a stop, or because their producer is dead.
  *
  * However it comes, the end is one transaction: the log becomes the message's parts,
- * the message and the stream get their final status, the task is free.
+ * the message and the stream get their final status, the task is free, or begins to be
+ * answered the message whose turn it is now.
  */
 import type { Infer } from "convex/values";
 import { internal } from "../_generated/api";
@@ -18,8 +19,17 @@ import {
   PartsFold,
   type Usage,
 } from "./parts";
-import { finalFields, MAX_STORED_PARTS, newestMessage } from "./stored";
-import { answer, type Answer, headOf, refusedStatus, streamAndHead } from "./streams";
+import { finalFields, MAX_STORED_PARTS } from "./stored";
+import {
+  answer,
+  type Answer,
+  headOf,
+  liveStreams,
+  refusedStatus,
+  scheduleGeneration,
+  streamAndHead,
+  streamsOf,
+} from "./streams";
 
 /** How long a producer may take to finalize after a stop. */
 const STOP_GRACE_MS = 2_000;
@@ -36,15 +46,21 @@ const TASK_STATUS = {
 } as const;
 
 /**
- * Mark the stream and its message stopping. False if it had already ended.
+ * Stop a reply; the status that its message has now, null if it had ended before.
  *
- * The producer learns of it on its next append or heartbeat; should there be none, the
+ * One that is queued is `stopped` at once. One that is being written is `stopping`: its
+ * producer learns of it on its next append or heartbeat; should there be none, the
  * watchdog finishes in its place.
  */
 export async function requestStop(
   ctx: MutationCtx,
   stream: Doc<"streams">,
-): Promise<boolean> {
+): Promise<"stopped" | "stopping" | null> {
+  if (stream.state === "done") return null;
+  if (stream.state === "queued") {
+    await finish(ctx, stream, { outcome: "stopped", finishReason: "aborted" });
+    return "stopped";
+  }
   if (stream.state === "streaming") {
     await ctx.db.patch("streams", stream._id, {
       state: "stopping",
@@ -55,7 +71,19 @@ export async function requestStop(
       streamId: stream._id,
     });
   }
-  return stream.state !== "done";
+  return "stopping";
+}
+
+/** Stop what is being written in a task, and what is queued; their messages. */
+export async function stopAll(
+  ctx: MutationCtx,
+  taskId: Id<"tasks">,
+): Promise<Id<"chatMessages">[]> {
+  const queued = await streamsOf(ctx, taskId, "queued");
+  const live = await liveStreams(ctx, taskId);
+  // The queued ones first: none of them is to begin.
+  for (const stream of [...queued, ...live]) await requestStop(ctx, stream);
+  return [...live, ...queued].map((stream) => stream.messageId);
 }
 
 /**
@@ -117,13 +145,14 @@ export async function endIfDead(
     await finish(ctx, stream, { outcome: "stopped", finishReason: "aborted" });
     return true;
   }
+  const what = stream.state === "queued" ? "was not begun" : "broke off";
   const seconds = general(stream.leaseMs / 1000);
   await finish(ctx, stream, {
     outcome: "failed",
     finishReason: "interrupted",
     error:
-      "The reply broke off: nothing came from its producer for " +
-      `${seconds} s. Send the message again.`,
+      `The reply ${what}: nothing came from its producer for ${seconds} s. ` +
+      "Send the message again.",
     errorKind: "interrupted",
   });
   return true;
@@ -131,6 +160,8 @@ export async function endIfDead(
 
 /** When a stream with a silent producer is to be ended for it. */
 async function dueTime(ctx: QueryCtx, stream: Doc<"streams">): Promise<number> {
+  // It is queued, and gets its producer at its turn.
+  if (stream.jobId !== undefined) return Infinity;
   const head = await headOf(ctx, stream._id);
   const leaseEnds = head.beatAt + stream.leaseMs;
   if (stream.stop === undefined) return leaseEnds;
@@ -184,11 +215,16 @@ async function finish(
     state: "done",
     outcome,
     endedAt: Date.now(),
+    jobId: undefined,
   });
-  await freeTask(ctx, stream, ending);
-  await ctx.scheduler.runAfter(KEEP_DELTAS_MS, internal.streaming.deleteDeltas, {
-    streamId: stream._id,
-  });
+  if (stream.jobId !== undefined) await ctx.db.delete("queuedJobs", stream.jobId);
+  if (stream.state !== "queued") {
+    await freeTask(ctx, stream, ending);
+    await ctx.scheduler.runAfter(KEEP_DELTAS_MS, internal.streaming.deleteDeltas, {
+      streamId: stream._id,
+    });
+  }
+  await beginNext(ctx, stream.taskId);
 }
 
 async function finalParts(
@@ -223,10 +259,45 @@ async function freeTask(
   stream: Doc<"streams">,
   ending: Ending,
 ): Promise<void> {
-  const newest = await newestMessage(ctx, stream.taskId);
-  if (newest?._id !== stream.messageId) return;
+  if (stream.overtaken) return;
   await ctx.db.patch("tasks", stream.taskId, {
     status: TASK_STATUS[ending.outcome],
     errorMessage: ending.error,
   });
+}
+
+/**
+ * Begin the reply that was queued first, if all that were accepted before have ended.
+ *
+ * In the transaction of the last one's end, so that there is no moment at which a
+ * message waits for nothing.
+ */
+async function beginNext(ctx: MutationCtx, taskId: Id<"tasks">): Promise<void> {
+  const stream = await ctx.db
+    .query("streams")
+    .withIndex("by_task_state", (q) => q.eq("taskId", taskId).eq("state", "queued"))
+    .first();
+  if (stream === null || (await liveStreams(ctx, taskId)).length > 0) return;
+  // Its end begins the one after it.
+  if (await endIfDead(ctx, stream)) return;
+  const { _id: streamId, jobId } = stream;
+  const now = Date.now();
+  await ctx.db.patch("streams", streamId, {
+    state: "streaming",
+    startedAt: now,
+    jobId: undefined,
+  });
+  await ctx.db.patch("chatMessages", stream.messageId, { status: "streaming" });
+  await ctx.db.patch("tasks", taskId, { status: "RUNNING", errorMessage: undefined });
+  // Its producer is there already, and so is its watchdog.
+  if (jobId === undefined) return;
+  const head = await headOf(ctx, streamId);
+  await ctx.db.patch("streamHeads", head._id, { beatAt: now });
+  await ctx.scheduler.runAfter(stream.leaseMs, internal.streaming.watchdog, {
+    streamId,
+  });
+  const job = await ctx.db.get("queuedJobs", jobId);
+  if (job === null) throw new Error(`Stream ${streamId} has no job.`);
+  await ctx.db.delete("queuedJobs", jobId);
+  await scheduleGeneration(ctx, stream, job);
 }

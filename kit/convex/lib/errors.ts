@@ -6,7 +6,8 @@
  * | code | thrown when |
  * |---|---|
  * | NotFound | there is no such task, message or stream, or it is another user's |
- * | StreamActive | the task's last reply is still being written: stop it first |
+ * | StreamActive | an earlier reply of the task has not ended: stop it first, or queue |
+ * | QueueFull | as many messages of the task are queued as may be |
  * | ClientMessageIdTaken | this `clientMessageId` was sent with another prompt |
  * | BadArguments | an argument has the right type, but cannot be used |
  * | UnknownTool | `tools` names a tool that does not exist |
@@ -20,6 +21,7 @@ import { general } from "./format";
 export type ErrorCode =
   | "NotFound"
   | "StreamActive"
+  | "QueueFull"
   | "ClientMessageIdTaken"
   | "BadArguments"
   | "UnknownTool"

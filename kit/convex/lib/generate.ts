@@ -27,7 +27,7 @@ import {
 } from "./parts";
 import type { ApiKeys } from "./requests";
 import { environment, type Settings } from "./settings";
-import type { History, Result } from "./stored";
+import { type History, isUnfinished, type Result } from "./stored";
 import type { Answer } from "./streams";
 import { firstCodePoints } from "./text";
 import { toolsNamed } from "./tools";
@@ -77,6 +77,25 @@ class Progress {
     this.error = error;
     this.errorKind = kind;
     this.finishReason = "error";
+  }
+}
+
+/**
+ * Keep the lease of a reply that is queued, until it is its turn or has ended.
+ *
+ * Throws when the deployment cannot be reached any more.
+ */
+export async function waitForTurn(ctx: ActionCtx, job: Job): Promise<void> {
+  const { streamId, epoch } = job;
+  const { leaseMs } = job.settings;
+  for (;;) {
+    const answer = await callPatiently(
+      (): Promise<Answer> =>
+        ctx.runMutation(internal.streaming.heartbeat, { streamId, epoch }),
+      (leaseMs * 2) / 3,
+    );
+    if (answer.status !== "queued") return;
+    await sleep(Math.min(HEARTBEAT_INTERVAL_MS, leaseMs / 3));
   }
 }
 
@@ -243,9 +262,7 @@ export async function follow(
     const result: Result = await ctx.runQuery(internal.streaming.result, {
       messageId,
     });
-    if (result.status !== "streaming" && result.status !== "stopping") {
-      return result;
-    }
+    if (!isUnfinished(result.status)) return result;
     if (Date.now() > giveUpAt) {
       throw refusal(
         "StillStreaming",

@@ -33,6 +33,7 @@ export type StoredDelta = Infer<typeof vDelta>;
  * |---|---|
  * | fenced | the epoch is over: another producer writes now |
  * | closed | the stream is done |
+ * | queued | the reply has to wait for its turn |
  * | ok | added; or had been added before |
  * | gap | `seq` is ahead: `nextSeq` is the one that is missing |
  * | full | the log is as long as one message may be |
@@ -64,7 +65,7 @@ export async function append(
   return answer("ok", stream, nextSeq + 1);
 }
 
-/** Renew the lease of a producer that has nothing to append. */
+/** Renew the lease of a producer that has nothing to append, or is queued. */
 export async function beat(
   ctx: MutationCtx,
   streamId: Id<"streams">,
@@ -72,7 +73,7 @@ export async function beat(
 ): Promise<Answer> {
   const [stream, head] = await streamAndHead(ctx, streamId);
   const refused = refusedStatus(stream, epoch);
-  if (refused === null) {
+  if (refused === null || refused === "queued") {
     await ctx.db.patch("streamHeads", head._id, { beatAt: Date.now() });
   }
   return answer(refused ?? "ok", stream, head.nextSeq);

@@ -10,7 +10,7 @@ import type { Doc, Id, TableNames } from "../_generated/dataModel";
 import type { MutationCtx } from "../_generated/server";
 import { endIfDead } from "./endings";
 import { refusal } from "./errors";
-import { headOf, liveStreams } from "./streams";
+import { headOf, liveStreams, streamsOf } from "./streams";
 
 /** Bytes that one transaction deletes, about; it may read 16 MiB. */
 const ROOM = 4 * 1024 * 1024;
@@ -21,13 +21,15 @@ const BATCH = 4;
 /**
  * Throw StreamActive if a reply is being written; a dead producer's does not count.
  *
- * A stopping one does: its producer may still have something to append.
+ * A stopping one does: its producer may still have something to append. So does one
+ * that is queued.
  */
 export async function refuseWhileStreaming(
   ctx: MutationCtx,
   taskId: Id<"tasks">,
 ): Promise<void> {
-  for (const stream of await liveStreams(ctx, taskId)) {
+  const queued = await streamsOf(ctx, taskId, "queued");
+  for (const stream of [...queued, ...(await liveStreams(ctx, taskId))]) {
     if (await endIfDead(ctx, stream)) continue;
     throw refusal(
       "StreamActive",

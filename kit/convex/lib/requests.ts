@@ -7,6 +7,7 @@
  * show none of it.
  */
 import { type Infer, v, type Value } from "convex/values";
+import { vWhenActive } from "../schema";
 import { refusal } from "./errors";
 import { toolsNamed } from "./tools";
 import { mismatch } from "./validation";
@@ -24,6 +25,7 @@ const vRequest = v.object({
   llmModel: v.optional(v.string()),
   clientMessageId: v.optional(v.string()),
   tools: v.optional(v.array(v.string())),
+  whenActive: v.optional(vWhenActive),
 });
 
 export type Request = Infer<typeof vRequest>;

@@ -141,12 +141,15 @@ export async function newestMessage(
 
 function isSpilled(document: Message): boolean {
   return (
-    document.role === "ASSISTANT" && document.parts === undefined && !isLive(document)
+    document.role === "ASSISTANT" &&
+    document.parts === undefined &&
+    !isUnfinished(document.status)
   );
 }
 
-function isLive(message: Message): boolean {
-  return message.status === "streaming" || message.status === "stopping";
+/** Whether a message with this status has no parts yet. */
+export function isUnfinished(status: Message["status"]): boolean {
+  return status === "queued" || status === "streaming" || status === "stopping";
 }
 
 async function storedParts(
@@ -351,7 +354,7 @@ function prepend(turns: Turn[], role: Turn["role"], text: string): void {
 
 /** The text of a message, also of one that is still being written. */
 async function textOfMessage(ctx: QueryCtx, row: Message): Promise<string> {
-  if (!isLive(row)) return row.content;
+  if (!isUnfinished(row.status)) return row.content;
   return new PartsFold(await chunksOf(ctx, streamIdOf(row))).content();
 }
 

@@ -1,13 +1,16 @@
 /**
  * Streams: one reply being written each. What is needed to find and to check them.
  *
- * A stream is streaming, then maybe stopping, then done, and never goes back. `streams`
- * and the assistant's message change together, in one transaction, at begin (`begin`),
- * stop and end (`endings`). What the reply consists of is in its log (`log`).
+ * A stream may be queued, then is streaming, then maybe stopping, then done, and never
+ * goes back. `streams` and the assistant's message change together, in one transaction,
+ * at begin (`begin`), stop and end (`endings`). What the reply consists of is in its log
+ * (`log`).
  */
 import { v, type Infer } from "convex/values";
 import type { Doc, Id } from "../_generated/dataModel";
-import type { QueryCtx } from "../_generated/server";
+import { internal } from "../_generated/api";
+import type { MutationCtx, QueryCtx } from "../_generated/server";
+import { jobFields } from "../schema";
 import { refusal } from "./errors";
 import { general } from "./format";
 
@@ -15,6 +18,7 @@ import { general } from "./format";
 export const vAnswer = v.object({
   status: v.union(
     v.literal("ok"),
+    v.literal("queued"),
     v.literal("closed"),
     v.literal("fenced"),
     v.literal("gap"),
@@ -23,6 +27,11 @@ export const vAnswer = v.object({
   stop: v.boolean(),
   nextSeq: v.number(),
 });
+
+const vJob = v.object(jobFields);
+
+/** What the deployment is to produce a reply with. */
+export type StoredJob = Infer<typeof vJob>;
 
 export type Answer = Infer<typeof vAnswer>;
 
@@ -51,7 +60,7 @@ export async function streamAndHead(
   return [stream, await headOf(ctx, streamId)];
 }
 
-/** The streams of a task that are not done. */
+/** The streams of a task that are being written or stopping. */
 export async function liveStreams(
   ctx: QueryCtx,
   taskId: Id<"tasks">,
@@ -60,11 +69,15 @@ export async function liveStreams(
   return [...streaming, ...(await streamsOf(ctx, taskId, "stopping"))];
 }
 
-/** A task has one stream that is streaming at most, and few that are stopping. */
+/**
+ * Those of a task in this state, in the order in which they were accepted.
+ *
+ * One at most is streaming, few are stopping, and so many may be queued.
+ */
 export async function streamsOf(
   ctx: QueryCtx,
   taskId: Id<"tasks">,
-  state: "streaming" | "stopping",
+  state: "queued" | "streaming" | "stopping",
 ): Promise<Doc<"streams">[]> {
   return await ctx.db
     .query("streams")
@@ -72,11 +85,11 @@ export async function streamsOf(
     .collect();
 }
 
-/** Why a producer with this epoch may not write any more; null if it may. */
+/** Why a producer with this epoch may not write, or not yet; null if it may. */
 export function refusedStatus(
   stream: Doc<"streams">,
   epoch: number,
-): "fenced" | "closed" | null {
+): "fenced" | "closed" | "queued" | null {
   if (epoch > stream.epoch) {
     throw refusal(
       "BadArguments",
@@ -85,7 +98,14 @@ export function refusedStatus(
     );
   }
   if (epoch < stream.epoch) return "fenced";
-  return stream.state === "done" ? "closed" : null;
+  switch (stream.state) {
+    case "done":
+      return "closed";
+    case "queued":
+      return "queued";
+    default:
+      return null;
+  }
 }
 
 export function answer(
@@ -94,4 +114,20 @@ export function answer(
   nextSeq: number,
 ): Answer {
   return { status, stop: stream.state === "stopping", nextSeq };
+}
+
+/** Have the deployment produce this reply, with its own keys. */
+export async function scheduleGeneration(
+  ctx: MutationCtx,
+  { _id, messageId, epoch }: Pick<Doc<"streams">, "_id" | "messageId" | "epoch">,
+  { model, systemPrompt, tools }: StoredJob,
+): Promise<void> {
+  await ctx.scheduler.runAfter(0, internal.streaming.generate, {
+    streamId: _id,
+    messageId,
+    epoch,
+    model,
+    tools,
+    ...(systemPrompt !== undefined && { systemPrompt }),
+  });
 }

@@ -3,7 +3,8 @@
  * without the value: it may hold a key.
  *
  * For arguments that have to be checked by hand; all others are checked by Convex.
- * Knows the validators that such arguments use: objects, arrays, strings, ids.
+ * Knows the validators that such arguments use: objects, arrays, strings, ids, and
+ * unions of literals.
  */
 import type { GenericValidator, Value } from "convex/values";
 
@@ -20,6 +21,14 @@ export function mismatch(
     case "string":
     case "id":
       return typeof value === "string" ? null : wrong(validator, path);
+    case "literal":
+      return value === validator.value ? null : wrong(validator, path);
+    case "union": {
+      const matches = validator.members.some(
+        (member: GenericValidator) => mismatch(member, value, path) === null,
+      );
+      return matches ? null : wrong(validator, path);
+    }
     case "array":
       if (!Array.isArray(value)) return wrong(validator, path);
       for (const [index, item] of value.entries()) {
@@ -90,6 +99,10 @@ function text(validator: GenericValidator): string {
   switch (validator.kind) {
     case "id":
       return `v.id("${validator.tableName}")`;
+    case "literal":
+      return `v.literal(${JSON.stringify(validator.value)})`;
+    case "union":
+      return `v.union(${validator.members.map(text).join(", ")})`;
     case "array":
       return `v.array(${text(validator.element)})`;
     case "object": {

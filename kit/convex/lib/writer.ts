@@ -252,6 +252,10 @@ export class DeltaWriter {
         this.lose("failed", new Error(text));
         break;
       }
+      default: {
+        const text = `an append was answered with status '${answer.status}'`;
+        this.lose("failed", new Error(text));
+      }
     }
     if (answer.stop && !this.stopRequested) {
       this.stopRequested = true;
