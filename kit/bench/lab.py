@@ -52,7 +52,6 @@ class Lab:
             env=_environment(),
         )
         self.ways: dict[str, Way] = {name: self._way(name) for name in self.names}
-        self._resources = AsyncExitStack()
         self._numbers = itertools.count(1)
         self._prefix = f"bench {os.getpid()}"
 
@@ -71,18 +70,15 @@ class Lab:
 
     async def __aenter__(self) -> Lab:
         try:
-            self._resources.push_async_callback(self.provider.stop)
             environment = {**_environment(), SCRIPTED_URL: await self.provider.start()}
             async with asyncio.TaskGroup() as starting:
-                for name, way in self.ways.items():
-                    self._resources.push_async_callback(way.aclose)
+                for name in self.ways:
                     own = self.kit_environment if name == "kit" else {}
                     starting.create_task(self._start(name, {**environment, **own}))
-        except BaseExceptionGroup as group:
-            await self._resources.aclose()
-            raise group.exceptions[0] from None
-        except BaseException:
-            await self._resources.aclose()
+        except BaseException as error:
+            await self._stop()
+            if isinstance(error, BaseExceptionGroup):
+                raise error.exceptions[0] from None
             raise
         return self
 
@@ -92,7 +88,11 @@ class Lab:
         await self.run(name, Load(tokens=5, pace=0))
 
     async def __aexit__(self, *_: object) -> None:
-        await self._resources.aclose()
+        await self._stop()
+
+    async def _stop(self) -> None:
+        await asyncio.gather(*(way.aclose() for way in self.ways.values()))
+        await self.provider.stop()
 
     async def run(self, name: str, load: Load, tasks: Sequence[str] = ()) -> Run:
         """Have replies written in one way, and look at them until they have ended.

@@ -165,16 +165,15 @@ class Measurement:
             return
         seconds = self.plan.absence_seconds
 
-        async def late() -> None:
-            ways = (join_late(self._lab, way, load) for way in self.plan.ways)
-            self.results.late += await asyncio.gather(*ways)
+        async def work() -> None:
+            ways = self.plan.ways
+            late = (join_late(self._lab, way, load) for way in ways)
+            gone = (away(self._lab, way, load, seconds) for way in ways)
+            seen = await asyncio.gather(*late, *gone)
+            self.results.late = seen[: len(ways)]
+            self.results.away = seen[len(ways) :]
 
-        async def gone() -> None:
-            ways = (away(self._lab, way, load, seconds) for way in self.plan.ways)
-            self.results.away += await asyncio.gather(*ways)
-
-        yield Step("viewers that join late", late)
-        yield Step(f"viewers that are away for {seconds:g} s", gone)
+        yield Step("viewers that join late, or are away", work)
 
     # --- the kit alone --------------------------------------------------------------
 

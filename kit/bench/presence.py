@@ -9,6 +9,7 @@ message; one that stores nothing does not.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -47,12 +48,11 @@ async def join_late(lab: Lab, name: str, load: Load) -> Presence:
     way = lab.ways[name]
     async with _Reply(lab, way, load) as reply:
         await asyncio.sleep(load.tokens / load.pace / 2)
-        missed = await reply.text()
-        started = time.time()
+        came = time.time()
         async with AsyncExitStack() as resources:
             viewer = await way.watch(reply.task)
             resources.push_async_callback(viewer.aclose)
-            return await _presence(reply, viewer, missed, started)
+            return await _presence(reply, viewer, came)
 
 
 async def away(lab: Lab, name: str, load: Load, seconds: float) -> Presence:
@@ -68,30 +68,29 @@ async def away(lab: Lab, name: str, load: Load, seconds: float) -> Presence:
         await asyncio.sleep(load.tokens / load.pace / 5)
         await relay.cut()
         await asyncio.sleep(seconds)
+        came = time.time()
         relay.mend()
-        missed = await reply.text()
-        return await _presence(reply, viewer, missed, time.time())
+        return await _presence(reply, viewer, came)
 
 
-async def _presence(
-    reply: _Reply, viewer: Viewer, missed: str, since: float
-) -> Presence:
+async def _presence(reply: _Reply, viewer: Viewer, came: float) -> Presence:
+    missed = await reply.text(by=came)
     limit = reply.seconds_left + END_TIMEOUT
     await viewer.until(lambda: viewer.ended or _shows(viewer, missed), limit)
-    whole_at = time.time()
+    whole_at = viewer.log.when(len(missed))
     # A viewer that has read what was stored may still miss what comes now.
     await asyncio.sleep(FOLLOWS_AFTER)
     later = await reply.text()
     await viewer.until(lambda: viewer.ended or _shows(viewer, later), limit)
     while_streaming = _shows(viewer, later) and not viewer.ended
     await viewer.until_ended(limit)
-    if not while_streaming:
+    if whole_at is None or not while_streaming:
         whole_at = time.time()
     text = await reply.text()
     lost = 0 if text in (viewer.shown(), viewer.log.final) else _missing(text, viewer)
     return Presence(
         reply.way.name,
-        None if lost else whole_at - since,
+        None if lost else max(0.0, whole_at - came),
         while_streaming,
         lost_live=_missing(text, viewer),
         lost=lost,
@@ -133,7 +132,7 @@ class _Reply:
         """How long it will go on, about; 0 once it has ended."""
         return max(0.0, self._ends_at - time.time())
 
-    async def text(self) -> str:
-        """What the provider has sent of it by now."""
+    async def text(self, *, by: float = math.inf) -> str:
+        """What the provider has sent of it by a time, or until now."""
         (sent,) = await self._lab.replies([self._prompt])
-        return sent.text
+        return sent.text[: sent.sent_by(by)]
