@@ -67,18 +67,20 @@ def test_many_points_are_a_line_without_dots() -> None:
     assert len(re.findall("L", longest)) == 99
 
 
-def test_a_limit_is_a_line_within_the_picture() -> None:
-    with_limit = draw(series={"a": [(0.0, 1.0), (1.0, 2.0)]}, limit=50.0)
-    dashed = [
-        p for p in with_limit.iter(f"{SVG}path") if "stroke-dasharray" in p.attrib
+def test_a_limit_is_a_line_with_a_name_within_the_picture() -> None:
+    series = {"a": [(0.0, 1.0), (1.0, 2.0)]}
+    limited = draw(series=series, limit=(50.0, "too much"))
+    assert "too much" in texts(limited)
+    lines = [
+        float(found[1])
+        for path in limited.iter(f"{SVG}path")
+        if (found := re.fullmatch(r"M\S+ ([\d.]+)H\S+", path.attrib["d"]))
+        and path.attrib["stroke"] == "#222"
     ]
-    heights = [
-        float(re.findall(r"M\S+ ([\d.]+)H", p.attrib["d"])[0])
-        for p in dashed
-        if "H" in p.attrib["d"]
-    ]
-    assert heights
-    assert all(0 < y < HEIGHT for y in heights)
+    assert len(lines) == 1
+    assert 0 < lines[0] < HEIGHT
+    # The axis reaches as far as the limit does.
+    assert min(y for _, y in dots(limited)) > lines[0]
 
 
 def test_nothing_cannot_be_drawn() -> None:

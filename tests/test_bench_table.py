@@ -9,7 +9,7 @@ def test_html_escapes_and_sets_numbers_right() -> None:
     page = as_html([TABLE, TABLE])
     assert page.count("<table>") == 2
     assert '<td style="text-align:left">&lt;a&gt;</td>' in page
-    assert '<td style="text-align:right">2.0</td>' in page
+    assert '<td style="text-align:right;white-space:nowrap">2.0</td>' in page
     assert "Times &amp; more" in page
     assert "n." in page
 

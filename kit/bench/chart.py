@@ -33,12 +33,12 @@ def line_chart(
     y_label: str,
     log_x: bool = False,
     log_y: bool = False,
-    limit: float | None = None,
+    limit: tuple[float, str] | None = None,
 ) -> str:
     """The picture, as the text of an SVG element.
 
-    `limit` draws a horizontal line. What a logarithmic axis cannot show (zero and
-    below) is left out. Raises ValueError without any point.
+    `limit` is the height of a horizontal line, and its name. What a logarithmic axis
+    cannot show (zero and below) is left out. Raises ValueError without any point.
     """
     shown = {name: _visible(points, log_x, log_y) for name, points in series.items()}
     xs = [x for points in shown.values() for x, _ in points]
@@ -47,7 +47,7 @@ def line_chart(
         raise ValueError(f"{title}: there is nothing to draw")
     x_axis = _Axis(xs, log_x, LEFT, WIDTH - RIGHT)
     limits = [] if limit is None else [limit]
-    y_axis = _Axis([*ys, *limits], log_y, HEIGHT - BOTTOM, TOP)
+    y_axis = _Axis([*ys, *(at for at, _ in limits)], log_y, HEIGHT - BOTTOM, TOP)
     middle, height = (LEFT + WIDTH - RIGHT) / 2, (TOP + HEIGHT - BOTTOM) / 2
     parts = [
         _opening(title),
@@ -61,9 +61,10 @@ def line_chart(
             'text-anchor="middle" transform="rotate(-90)"',
         ),
     ]
-    for value in limits:
-        path = f"M{LEFT} {y_axis.place(value):.1f}H{WIDTH - RIGHT}"
-        parts.append(_line(path, "#222", dash="1 4"))
+    for at, name in limits:
+        y = y_axis.place(at)
+        parts.append(_line(f"M{LEFT} {y:.1f}H{WIDTH - RIGHT}", "#222", dash="1 4"))
+        parts.append(_text(WIDTH - RIGHT + 6, y + 4, name))
     for index, (name, points) in enumerate(shown.items()):
         places = [(x_axis.place(x), y_axis.place(y)) for x, y in points]
         parts += _series(index, name, places)

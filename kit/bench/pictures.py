@@ -10,7 +10,16 @@ from kit.bench.figures import Figures
 from kit.bench.results import Results
 from kit.bench.tables import TITLES
 
-__all__ = ["pictures"]
+__all__ = ["CAPTIONS", "pictures"]
+
+CAPTIONS = {
+    "latency": "How many tokens a viewer had seen how long after they were sent.",
+    "concurrency": "After how long 99 % of tokens were seen, by replies at once.",
+    "bytes-pushed": "What is sent to one viewer for each token, by the reply's length.",
+    "bytes-written": "What is written for each token, by the reply's length.",
+    "flush-interval": "What a longer flush interval costs in time, and saves in bytes.",
+    "append-cost": "The time of one append, by how much else there is.",
+}
 
 Points = list[tuple[float, float]]
 
@@ -65,7 +74,7 @@ def _concurrency(results: Results) -> str:
         y_label="ms",
         log_x=True,
         log_y=True,
-        limit=50.0,
+        limit=(50.0, "the guide's 50 ms"),
     )
 
 

@@ -21,6 +21,12 @@ class Table:
     is_detail: bool = False
     """Whether it is too long to be shown where there is little room."""
 
+    def _repr_html_(self) -> str:
+        return as_html([self])
+
+    def __str__(self) -> str:
+        return as_markdown(self)
+
 
 def as_html(shown: Iterable[Table]) -> str:
     """The tables as HTML, to be put into a page or a notebook."""
@@ -29,8 +35,10 @@ def as_html(shown: Iterable[Table]) -> str:
 
 def _table_html(table: Table) -> str:
     def cell(tag: str, index: int, text: str) -> str:
+        number = tag == "td" and index >= table.texts
         side = "left" if index < table.texts else "right"
-        return f'<{tag} style="text-align:{side}">{html.escape(text)}</{tag}>'
+        style = f"text-align:{side}" + (";white-space:nowrap" if number else "")
+        return f'<{tag} style="{style}">{html.escape(text)}</{tag}>'
 
     def row(tag: str, texts: Sequence[str]) -> str:
         cells = "".join(cell(tag, index, text) for index, text in enumerate(texts))

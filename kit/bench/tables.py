@@ -11,7 +11,15 @@ from kit.bench.seen import Latency
 from kit.bench.table import Table
 from kit.bench.targets import targets
 
-__all__ = ["TITLES", "tables", "target_table"]
+__all__ = [
+    "TITLES",
+    "byte_table",
+    "cost_table",
+    "presence_table",
+    "stream_table",
+    "tables",
+    "target_table",
+]
 
 TITLES = {
     "bare": "bare Socket.IO",
@@ -26,10 +34,10 @@ def tables(results: Results) -> list[Table]:
     """Those for which anything was measured."""
     makers: Sequence[Callable[[Results], Table]] = (
         target_table,
-        _streams,
-        _costs,
-        _bytes,
-        _presence,
+        stream_table,
+        cost_table,
+        byte_table,
+        presence_table,
         _histories,
         _intervals,
         _fan_out,
@@ -41,6 +49,7 @@ def tables(results: Results) -> list[Table]:
 
 
 def target_table(results: Results) -> Table:
+    """Each target, and whether it is met."""
     marks = {True: "✓", False: "✗", None: ""}
     rows = [
         (
@@ -56,7 +65,8 @@ def target_table(results: Results) -> Table:
     return Table("Where it must be", columns, rows, texts=4)
 
 
-def _streams(results: Results) -> Table:
+def stream_table(results: Results) -> Table:
+    """Latency by load and way."""
     rows = [_stream_row(found) for found in results.streams]
     return Table(
         "From the provider's token to the viewer's callback, ms",
@@ -83,10 +93,12 @@ def _stream_row(found: Figures) -> tuple[str, ...]:
 
 
 def _ms(latency: Latency | None, name: str) -> str:
-    return _number(getattr(latency, name, None), 1)
+    value: float | None = getattr(latency, name, None)
+    return _number(value, 1 if value is not None and value < 100 else 0)
 
 
-def _costs(results: Results) -> Table:
+def cost_table(results: Results) -> Table:
+    """Processor time and memory by process."""
     rows = [
         (
             str(found.load),
@@ -102,7 +114,8 @@ def _costs(results: Results) -> Table:
     return Table("What the processes cost", columns, rows, texts=3, is_detail=True)
 
 
-def _bytes(results: Results) -> Table:
+def byte_table(results: Results) -> Table:
+    """Bytes by length and way."""
     documents = {
         (written.way, written.tokens): written.bytes_per_token
         for written in results.written
@@ -141,7 +154,8 @@ def _physical(found: Figures) -> float | None:
     return None
 
 
-def _presence(results: Results) -> Table:
+def presence_table(results: Results) -> Table:
+    """What became of viewers."""
     rows = [("joins in the middle", *_presence_row(seen)) for seen in results.late] + [
         ("is away for a while", *_presence_row(seen)) for seen in results.away
     ]
