@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kit.app.acceptance import accept
+from kit.app.acceptance import accept, reply_id
 from kit.app.history import History
 from kit.errors import DatabaseError, KitError
 
@@ -20,7 +20,7 @@ async def history(tmp_path: Path) -> AsyncIterator[History]:
     await history.close()
 
 
-async def ask(history: History, text: str, client_id: str = "c1") -> bool:
+async def ask(history: History, text: str, client_id: str = "c1") -> str:
     return await accept(history, "t1", text, model="m", client_message_id=client_id)
 
 
@@ -29,39 +29,53 @@ async def reply(history: History) -> None:
 
 
 async def test_a_new_message_is_stored_and_to_be_answered(history: History) -> None:
-    assert await ask(history, "hello")
+    assert await ask(history, "hello") == "new"
     (message,) = await history.messages("t1")
     assert (message["role"], message["content"]) == ("user", "hello")
     assert (message["llmModel"], message["clientMessageId"]) == ("m", "c1")
 
 
-async def test_one_that_has_its_reply_is_not(history: History) -> None:
-    assert await ask(history, "hello")
+async def test_one_that_has_its_reply_is_answered(history: History) -> None:
+    await ask(history, "hello")
     await reply(history)
-    assert not await ask(history, "hello")
+    assert await ask(history, "hello") == "answered"
     assert len(await history.messages("t1")) == 2
 
 
-async def test_one_without_a_reply_is_and_is_stored_once(history: History) -> None:
-    assert await ask(history, "hello")
-    assert await ask(history, "hello")
-    assert await ask(history, "and?", "c2")
+async def test_one_without_a_reply_is_stored_once(history: History) -> None:
+    assert await ask(history, "hello") == "new"
+    assert await ask(history, "hello") == "again"
+    assert await ask(history, "and?", "c2") == "new"
     await reply(history)
-    assert await ask(history, "hello"), "the reply is another message's"
-    assert not await ask(history, "and?", "c2")
+    assert await ask(history, "hello") == "again", "the reply is another message's"
+    assert await ask(history, "and?", "c2") == "answered"
     assert len(await history.messages("t1")) == 3
+
+
+async def test_a_reply_that_came_later_is_known_by_its_id(history: History) -> None:
+    await ask(history, "hello")
+    await ask(history, "and?", "c2")
+    await reply(history)
+    await history.add_message(
+        *("t1", "assistant", "late"), llm_model="m", message_id=reply_id("t1", "c1")
+    )
+    assert await ask(history, "hello") == "answered"
+
+
+def test_a_reply_has_its_id_in_each_task() -> None:
+    assert reply_id("t1", "c1") == reply_id("t1", "c1")
+    assert len({reply_id("t1", "c1"), reply_id("t2", "c1"), reply_id("t1", "c2")}) == 3
 
 
 async def test_text_that_sql_cannot_hold_is_the_same_text_again(
     history: History,
 ) -> None:
-    assert await ask(history, "nul \0")
-    await reply(history)
-    assert not await ask(history, "nul \0")
+    await ask(history, "nul \0")
+    assert await ask(history, "nul \0") == "again"
 
 
 async def test_another_message_with_the_same_id_is_refused(history: History) -> None:
-    assert await ask(history, "hello")
+    await ask(history, "hello")
     with pytest.raises(KitError, match="clientMessageId c1 was used for another"):
         await ask(history, "bye")
 

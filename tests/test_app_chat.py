@@ -26,6 +26,7 @@ from kit.errors import (
     DeploymentUnreachable,
     FunctionError,
     KitError,
+    ReplyOutOfSight,
 )
 
 GONE = DeploymentUnreachable("http://127.0.0.1:1", "refused")
@@ -174,6 +175,7 @@ class Application:
         self.llm = FakeLLM(self._changed.set)
         self.convex = FakeConvex(self._changed.set)
         self.events: list[tuple[str, Any]] = []
+        self.out_of_sight: list[tuple[str, str]] = []
         self.at_event: dict[str, Callable[[], Awaitable[None]]] = {}
         with_convex = None if mode == "before" else self.convex
         self.tasks = Tasks(history, self.emit, with_convex)
@@ -186,6 +188,7 @@ class Application:
             workspace=QuietWorkspace(folder, self._emit_sidecar),
             emit=self.emit,
             runs=Runs(),
+            on_out_of_sight=lambda *reply: self.out_of_sight.append(reply),
             write_interval=60,
             stop_timeout=stop_timeout,
         )
@@ -507,12 +510,47 @@ async def test_option_1_does_not_answer_what_may_have_been_begun(make: Make) -> 
     app = await make("option-1")
 
     async def lost() -> ConvexReply:
-        raise KitError("Convex went away")
+        raise ReplyOutOfSight("Convex went away")
 
     app.convex.streams = lost
-    await app.answer("hello")
+    await app.answer("hello", client_message_id="c1")
     assert app.llm.asked == []
     assert app.statuses == ["RUNNING", "FAILED"]
+    assert app.out_of_sight == [(app.task_id, "c1")]
+
+
+async def test_option_1_says_that_a_message_was_sent_before(make: Make) -> None:
+    """Convex may have begun its reply for another server, and be away now."""
+    app = await make("option-1")
+    await app.answer("new", client_message_id="c0")
+    await app.history.add_message(
+        *(app.task_id, "user", "hello"), llm_model="m", client_message_id="c1"
+    )
+    await app.answer("hello", client_message_id="c1")
+    assert [asked["sent_before"] for asked in app.convex.asked] == [False, True]
+
+
+async def test_option_1_a_fallback_that_was_begun_is_not_begun_again(
+    make: Make,
+) -> None:
+    """Its row is there before the model is asked, whatever becomes of the server."""
+    app = await make("option-1")
+    app.convex.streams = app.convex.gone
+    app.llm.reply = [asyncio.Event()]
+    answering = asyncio.create_task(app.answer("hello", client_message_id="c1"))
+    await app.until(lambda: bool(app.llm.asked))
+    assert await app.stored() == [("user", "hello"), ("assistant", "")]
+    assert (await app.last_metadata())["isStreaming"] is True
+    await app.answer("hello", client_message_id="c1")
+    assert len(app.llm.asked) == 1
+    answering.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await answering
+    assert await app.last_metadata() == {
+        "isStreaming": False,
+        "parts": [],
+        "finishReason": "aborted",
+    }
 
 
 async def test_option_1_a_copy_that_cannot_be_stored_does_not_fail_the_reply(

@@ -16,6 +16,7 @@ from kit.errors import (
     DeploymentUnreachable,
     FunctionError,
     KitError,
+    ReplyOutOfSight,
     RequestRejected,
 )
 from kit.llm.secret import Secret
@@ -87,7 +88,9 @@ def chat(convex: Any, **times: float) -> ConvexChat:
     return ConvexChat(convex, {"anthropic": Secret(SENTINEL)}, **(quick | times))
 
 
-async def stream(convex: Any, **times: float) -> ConvexReply:
+async def stream(
+    convex: Any, *, sent_before: bool = False, **times: float
+) -> ConvexReply:
     return await chat(convex, **times).stream_chat_with_tools(
         task_id="t1",
         prompt="hello",
@@ -95,6 +98,7 @@ async def stream(convex: Any, **times: float) -> ConvexReply:
         system_prompt="s",
         client_message_id="c1",
         tools=["calculator"],
+        sent_before=sent_before,
     )
 
 
@@ -319,6 +323,15 @@ async def test_one_that_stays_away_is_no_case_for_a_fallback(
     with pytest.raises(KitError, match="went away while it streamed") as caught:
         await stream(convex, lost_timeout=0.05)
     assert not isinstance(caught.value, DeploymentError)
+
+
+async def test_one_that_is_away_may_have_begun_a_message_that_was_sent_before(
+    convex: FakeConvex,
+) -> None:
+    convex.failures = [GONE] * 1000
+    with pytest.raises(ReplyOutOfSight):
+        await stream(convex, sent_before=True, lost_timeout=0.05)
+    assert convex.actions == []
 
 
 async def test_a_reply_that_never_ends_is_not_waited_for_for_ever(

@@ -263,3 +263,22 @@ async def test_a_write_under_way_is_not_cut_off_by_the_end(
     await reply.finish()
     assert history.writes[-1] == "ab"
     assert (await stored(history, task_id))["content"] == "ab"
+
+
+async def test_a_row_may_be_there_before_there_is_anything_in_it(
+    history: WatchedHistory, task_id: str
+) -> None:
+    reply = Reply(history, task_id, "model-1", message_id="r1")
+    await reply.begin()
+    message = await stored(history, task_id)
+    assert (message["id"], message["content"]) == ("r1", "")
+    assert message["metadata"] == {"isStreaming": True, "parts": []}
+    with pytest.raises(DatabaseError):
+        await Reply(history, task_id, "model-1", message_id="r1").begin()
+    await reply.finish("aborted")
+    message = await stored(history, task_id)
+    assert message["metadata"] == {
+        "isStreaming": False,
+        "parts": [],
+        "finishReason": "aborted",
+    }

@@ -7,19 +7,24 @@ and never twice.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
+from typing import Literal, TypeAlias
 
 from kit.app.history import History
 from kit.app.tables import Message, storable
 from kit.errors import DatabaseError, KitError
 
-__all__ = ["accept", "answer_to"]
+__all__ = ["Acceptance", "accept", "answer_to", "reply_id"]
+
+Acceptance: TypeAlias = Literal["new", "again", "answered"]
+"""`again`: it was accepted before, and SQL has no reply to it."""
 
 
 async def accept(
     history: History, task_id: str, text: str, *, model: str, client_message_id: str
-) -> bool:
-    """Store a user's message, unless it is stored; False if it has a reply already.
+) -> Acceptance:
+    """Store a user's message, unless it is stored.
 
     Raises KitError if it cannot be stored, or is another message than the one that was
     sent with this id.
@@ -33,7 +38,7 @@ async def accept(
             client_message_id=client_message_id,
         )
         if stored is not None:
-            return True
+            return "new"
         messages = await history.messages(task_id)
     except DatabaseError as error:
         raise KitError(f"The message was not accepted. {error}") from None
@@ -44,15 +49,28 @@ async def accept(
             f"The clientMessageId {client_message_id} was used for another message "
             "of this task. A new message needs a new one."
         )
-    return answer_to(question, messages) is None
+    return "again" if answer_to(task_id, question, messages) is None else "answered"
 
 
-def answer_to(question: Message, messages: Sequence[Message]) -> Message | None:
-    """The reply to one of the messages, None if it has none."""
-    later = messages[messages.index(question) + 1 :]
-    for message in later:
-        if message["role"] == "assistant":
-            return message
-        if message["role"] == "user":
-            return None
-    return None
+def reply_id(task_id: str, client_message_id: str) -> str:
+    """The id of the reply that the application itself writes to this message.
+
+    The same each time: the database takes only one.
+    """
+    return uuid.uuid5(uuid.NAMESPACE_OID, f"{task_id} {client_message_id}").hex
+
+
+def answer_to(
+    task_id: str, question: Message, messages: Sequence[Message]
+) -> Message | None:
+    """The reply to one of the messages, None if it has none.
+
+    It follows its message, unless that was answered when it was sent again.
+    """
+    asked = messages.index(question)
+    for message in messages[asked + 1 :]:
+        if message["role"] != "assistant":
+            break
+        return message
+    written = reply_id(task_id, question.get("clientMessageId", ""))
+    return next((m for m in messages if m["id"] == written), None)

@@ -39,7 +39,7 @@ from types import MappingProxyType
 from typing import assert_never
 
 from kit.agent import Tool
-from kit.app.acceptance import accept
+from kit.app.acceptance import accept, reply_id
 from kit.app.convex_chat import ConvexChat
 from kit.app.convex_replies import ConvexReply, status_of
 from kit.app.flags import Mode
@@ -189,6 +189,7 @@ class ChatService:
                 system_prompt=get_system_prompt(),
                 client_message_id=message.client_message_id,
                 tools=self._tool_names,
+                sent_before=run.sent_before,
             )
         except Exception as error:  # not when cancelled: the reply goes on there
             run.in_convex = False
@@ -211,8 +212,13 @@ class ChatService:
             self._history,
             message.task_id,
             message.model,
+            message_id=reply_id(message.task_id, message.client_message_id),
             interval=self._write_interval,
         )
+        if self.mode == "option-1":
+            # A server that is killed from here on has begun a reply: whoever sends the
+            # message again does not get another one.
+            await reply.begin()
         try:
             yield reply
             await reply.finish()
@@ -272,7 +278,7 @@ class ChatService:
         task_id = message.task_id
         run = self._runs.get(task_id) or Run()
         try:
-            if self.mode != "option-2" and not await self._accept(message):
+            if self.mode != "option-2" and not await self._accept(message, run):
                 return
             run.accepted.set()
             await self._tasks.set_status(task_id, "RUNNING")
@@ -321,27 +327,28 @@ class ChatService:
             logger.exception("[CHAT] Task %s failed", message.task_id)
             return "FAILED", _told(error)
 
-    async def _accept(self, message: UserMessage) -> bool:
+    async def _accept(self, message: UserMessage, run: Run) -> bool:
         """Whether the message is stored, and to be answered; if not, clients hear why.
 
         One that was sent again and has its reply is only told how the task is.
         """
         task_id = message.task_id
         try:
-            is_new = await accept(
+            accepted = await accept(
                 self._history,
                 task_id,
                 message.text,
                 model=message.model,
                 client_message_id=message.client_message_id,
             )
-            if not is_new:
+            if accepted == "answered":
                 await self._tasks.tell(task_id)
         except KitError as error:
             logger.warning("[CHAT] Task %s: %s", task_id, error)
             await self._emit(task_id, "message-error", {"error": str(error)})
             return False
-        return is_new
+        run.sent_before = accepted == "again"
+        return accepted != "answered"
 
     # --- stopping ---------------------------------------------------------------
 

@@ -124,6 +124,7 @@ class ConvexChat:
         system_prompt: str,
         client_message_id: str,
         tools: list[str],
+        sent_before: bool = False,
     ) -> ConvexReply:
         """Have Convex stream the reply; returns when the reply has ended.
 
@@ -132,11 +133,16 @@ class ConvexChat:
 
         Raises DeploymentError **only if no reply was begun, nor will be**: the caller
         may then answer by other means. Raises ReplyOutOfSight when one may have been,
-        plain KitError when another reply is being streamed in the task.
+        plain KitError when another reply is being streamed in the task. A message that
+        was `sent_before` may have a reply that Convex has begun.
         """
         # Whether Convex is in reach is found out by a quick call: the action is waited
         # for as long as a reply may take.
-        await self.replies.quickly("query", *begun_query(task_id, client_message_id))
+        if sent_before:
+            await self.replies.begun(task_id, client_message_id)
+        else:
+            lookup = begun_query(task_id, client_message_id)
+            await self.replies.quickly("query", *lookup)
         await self._have_streamed(
             {
                 "taskId": task_id,

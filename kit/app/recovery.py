@@ -97,7 +97,7 @@ class Recovery:
         question = _last_question(messages)
         if question is None:
             raise KitError(NOT_BEGUN)
-        if answer := answer_to(question, messages):
+        if answer := answer_to(task_id, question, messages):
             return await self._settle(answer)
         run.client_message_id = question.get("clientMessageId")
         stored = await self._reply_in_convex(task_id, run)

@@ -30,7 +30,8 @@ WRITE_INTERVAL = 1.0  # seconds
 class Reply:
     """A reply of `model` in one task. Whatever happens, await `finish()` in the end.
 
-    `finish_reason` and `error` are what the chunks so far said, None if nothing yet.
+    `message_id` will be its id, a new one if None. `finish_reason` and `error` are what
+    the chunks so far said, None if nothing yet.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Reply:
         task_id: str,
         model: str,
         *,
+        message_id: str | None = None,
         interval: float = WRITE_INTERVAL,
     ) -> None:
         self.finish_reason: str | None = None
@@ -50,10 +52,19 @@ class Reply:
         self._parts: list[MessagePart] = []
         self._pieces: list[str] = []  # of the last part's text, while it grows
         self._usage: Usage | None = None
-        self._message_id: str | None = None  # set once there is a row
+        self._message_id = message_id or uuid.uuid4().hex
+        self._has_row = False
         self._changed = asyncio.Event()
         self._write_lock = asyncio.Lock()
         self._writer: asyncio.Task[None] | None = None
+
+    async def begin(self) -> None:
+        """Write the row before there is anything in it: whoever finds it, waits for it.
+
+        Raises DatabaseError, also if there is a message with this id already.
+        """
+        async with self._write_lock:
+            await self._write(streaming=True)
 
     def add(self, chunk: StreamChunk) -> None:
         """Take in a chunk; what it changed is written within the interval."""
@@ -112,7 +123,7 @@ class Reply:
             self._writer = asyncio.create_task(self._keep_written())
 
     async def finish(self, finish_reason: str | None = None) -> None:
-        """Write the message as it is to stay; nothing, if it has no parts.
+        """Write the message as it is to stay; nothing, if it has no parts and no row.
 
         `finish_reason` counts where the chunks named none. Raises DatabaseError.
         """
@@ -120,7 +131,7 @@ class Reply:
         async with self._write_lock:  # a write under way is never cut off
             if self._writer is not None:
                 self._writer.cancel()
-            if self._parts:
+            if self._parts or self._has_row:
                 await self._write(streaming=False)
 
     async def _keep_written(self) -> None:
@@ -147,19 +158,18 @@ class Reply:
             metadata["finishReason"] = self.finish_reason
         texts = [part["text"] for part in self._parts if part["type"] == "text"]
         content = "".join(texts)
-        if self._message_id is not None:
+        if self._has_row:
             await self._history.update_message(self._message_id, content, metadata)
             return
-        message_id = uuid.uuid4().hex
         await self._history.add_message(
             self._task_id,
             "assistant",
             content,
             llm_model=self._model,
             metadata=metadata,
-            message_id=message_id,
+            message_id=self._message_id,
         )
-        self._message_id = message_id
+        self._has_row = True
 
     def _grow(self, kind: str, piece: str) -> None:
         last = self._parts[-1] if self._parts else None
