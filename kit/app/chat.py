@@ -34,7 +34,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import assert_never
 
@@ -62,12 +62,16 @@ DEFAULT_MODEL = "claude-opus-5-5"
 
 @dataclass(frozen=True, slots=True)
 class UserMessage:
-    """What a user said in a task, to be answered by `model`."""
+    """What a user said in a task, to be answered by `model`.
+
+    `sent_before`: it was accepted before, so that a reply may have been begun.
+    """
 
     task_id: str
     text: str
     model: str = DEFAULT_MODEL
     client_message_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    sent_before: bool = False
 
 
 def get_system_prompt() -> str:
@@ -189,7 +193,7 @@ class ChatService:
                 system_prompt=get_system_prompt(),
                 client_message_id=message.client_message_id,
                 tools=self._tool_names,
-                sent_before=run.sent_before,
+                sent_before=message.sent_before,
             )
         except Exception as error:  # not when cancelled: the reply goes on there
             run.in_convex = False
@@ -278,8 +282,11 @@ class ChatService:
         task_id = message.task_id
         run = self._runs.get(task_id) or Run()
         try:
-            if self.mode != "option-2" and not await self._accept(message, run):
-                return
+            if self.mode != "option-2":
+                accepted = await self._accept(message)
+                if accepted is None:
+                    return
+                message = accepted
             run.accepted.set()
             await self._tasks.set_status(task_id, "RUNNING")
             async with self._sidecar(message):
@@ -327,8 +334,8 @@ class ChatService:
             logger.exception("[CHAT] Task %s failed", message.task_id)
             return "FAILED", _told(error)
 
-    async def _accept(self, message: UserMessage, run: Run) -> bool:
-        """Whether the message is stored, and to be answered; if not, clients hear why.
+    async def _accept(self, message: UserMessage) -> UserMessage | None:
+        """The message as it is to be answered; None if not, and clients hear why.
 
         One that was sent again and has its reply is only told how the task is.
         """
@@ -346,9 +353,16 @@ class ChatService:
         except KitError as error:
             logger.warning("[CHAT] Task %s: %s", task_id, error)
             await self._emit(task_id, "message-error", {"error": str(error)})
-            return False
-        run.sent_before = accepted == "again"
-        return accepted != "answered"
+            return None
+        match accepted:
+            case "new":
+                return message
+            case "again":
+                return replace(message, sent_before=True)
+            case "answered":
+                return None
+            case _:
+                assert_never(accepted)
 
     # --- stopping ---------------------------------------------------------------
 

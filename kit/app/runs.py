@@ -18,7 +18,6 @@ class Run:
     client_message_id: str | None = None  # None while it is not known
     accepted: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the message is stored where this form stores it, or the run ended."""
-    sent_before: bool = False  # so that a reply may have been begun
     in_convex: bool = False  # while Convex streams the reply
     stop_requested: bool = False
     ended: bool = False  # only its last status is still to be told
