@@ -351,7 +351,9 @@ describe.skipIf(inject("scriptedUrl") === "")("with the scripted provider", () =
     const shown: string[] = [];
     for (const model of [
       "scripted-text:tokens=2",
-      "scripted-http-401",
+      "scripted-http-401:echo=1",
+      "scripted-error-mid:echo=1",
+      "scripted-text:context=1,echo=1",
       "scripted-nope",
     ]) {
       const apiKeys = { openrouter: "", anthropic: null, openai: SENTINEL };
