@@ -41,6 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _drill(options)
         if options.command == "bench":
             return _bench(options)
+        if options.command == "apply":
+            return _apply(options)
         if options.command == "deploy":
             return _deploy(options)
         if options.command == "copy-back":
@@ -123,6 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     doctor.add_argument("--format", choices=("table", "json"), default="table")
 
+    _add_apply(commands)
     drill = commands.add_parser(
         "drill", help="break things on purpose while replies stream, and check"
     )
@@ -175,6 +178,42 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_apply(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    apply = commands.add_parser(
+        "apply",
+        help="make the guide's change in a repository of yours, as diffs to review",
+        description="Print what the guide's change is in a repository, step by step, "
+        "and a diff of each. Nothing is written without --write.",
+    )
+    apply.add_argument("--repo", type=Path, required=True, metavar="PATH")
+    what = apply.add_mutually_exclusive_group(required=True)
+    what.add_argument("--option", type=int, choices=(1, 2), help="of the guide")
+    what.add_argument(
+        "--rollback", action="store_true", help="take back what was changed"
+    )
+    apply.add_argument(
+        "--write", action="store_true", help="commit it, a step each, on a new branch"
+    )
+    apply.add_argument(
+        "--full", action="store_true", help="also show the files that are copied in"
+    )
+    apply.add_argument(
+        "--server-file", metavar="FILE", help="the module that streams replies"
+    )
+    apply.add_argument(
+        "--hook-file", metavar="FILE", help="the hook that merges socket data"
+    )
+    apply.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="a TOML file: where the repository differs (kit/repo/settings.py)",
+    )
+    apply.add_argument(
+        "--deployment-url", metavar="URL", help="for the frontend's settings file"
+    )
+
+
 def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--deployment-url",
@@ -217,6 +256,24 @@ def _doctor(options: argparse.Namespace) -> int:
         provider=options.provider,
         timeout=options.timeout,
         format=options.format,
+    )
+
+
+def _apply(options: argparse.Namespace) -> int:
+    from kit.apply.command import Request, apply
+
+    return apply(
+        Request(
+            repo=options.repo,
+            option=options.option,
+            rollback=options.rollback,
+            write=options.write,
+            full=options.full,
+            server_file=options.server_file,
+            hook_file=options.hook_file,
+            config=options.config,
+            deployment_url=options.deployment_url,
+        )
     )
 
 

@@ -5,7 +5,19 @@ import shutil
 import subprocess
 from pathlib import Path
 
-__all__ = ["CHAT", "HYBRID", "SOCKET", "copy_monorepo", "git", "write"]
+from kit.apply import Plan
+
+__all__ = [
+    "CHAT",
+    "HYBRID",
+    "SOCKET",
+    "apply_plan",
+    "change",
+    "commit",
+    "copy_monorepo",
+    "git",
+    "write",
+]
 
 FIXTURE = Path(__file__).parent / "fixtures" / "monorepo"
 CHAT = "apps/server/src/agent/chat.ts"
@@ -46,6 +58,25 @@ def git(root: Path, *command: str) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def change(root: Path, file: str, old: str, new: str) -> None:
+    """Replace a text of a file; fails where there is no such text."""
+    text = (root / file).read_text()
+    assert old in text
+    (root / file).write_text(text.replace(old, new))
+
+
+def apply_plan(plan: Plan) -> None:
+    """What a plan comes to, written to its files; without git."""
+    assert not plan.blocked
+    for each in plan.changes:
+        path = plan.repository.root / each.file
+        if each.after is None:
+            path.unlink()
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(each.after)
 
 
 def write(root: Path, files: dict[str, str | bytes]) -> None:

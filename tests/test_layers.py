@@ -28,6 +28,7 @@ LAYERS = {
     "kit.repo": 5,
     "kit.stack": 5,
     "kit.widget": 5,
+    "kit.apply": 6,
     "kit.checks": 6,
     "kit.deploy": 6,
     "kit.report": 6,

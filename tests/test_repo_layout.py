@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from repositories import CHAT, HYBRID, SOCKET, copy_monorepo, write
+from repositories import CHAT, HYBRID, SOCKET, change, copy_monorepo, write
 
 from kit.repo import Layout, Settings, locate, open_repository
 from kit.repo.settings import Names
@@ -11,12 +11,6 @@ from kit.repo.settings import Names
 
 def layout_of(root: Path, settings: Settings | None = None) -> Layout:
     return locate(open_repository(root, env={"PATH": ""}), settings or Settings())
-
-
-def changed(root: Path, file: str, old: str, new: str) -> None:
-    text = (root / file).read_text()
-    assert old in text
-    (root / file).write_text(text.replace(old, new))
 
 
 def test_the_fixture_is_found_whole(tmp_path: Path) -> None:
@@ -46,8 +40,8 @@ def test_the_fixture_is_found_whole(tmp_path: Path) -> None:
 
 def test_a_stream_in_a_variable_is_found(tmp_path: Path) -> None:
     root = copy_monorepo(tmp_path, committed=False)
-    changed(root, CHAT, "for await (const chunk of this.llm", "const made = this.llm")
-    changed(
+    change(root, CHAT, "for await (const chunk of this.llm", "const made = this.llm")
+    change(
         root,
         CHAT,
         "        controller.signal,\n      )) {",
@@ -93,7 +87,7 @@ def test_the_hook_that_calls_the_sockets_hook_is_the_one(tmp_path: Path) -> None
     root = copy_monorepo(tmp_path, committed=False)
     for path in root.rglob("*.tsx"):
         path.write_text(path.read_text().replace("useHybridTask", "useWork"))
-    changed(root, HYBRID, "useHybridTask", "useWork")
+    change(root, HYBRID, "useHybridTask", "useWork")
     layout = layout_of(root)
     assert layout.hooks.merging is not None
     assert layout.hooks.merging.name == "useWork"

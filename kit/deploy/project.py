@@ -24,6 +24,7 @@ __all__ = [
     "has_packages",
     "install",
     "lay_out",
+    "modules",
     "public_functions",
     "require_node",
     "run",
@@ -49,6 +50,11 @@ def public_functions(source: Path = SOURCE) -> list[str]:
         for path in _modules(source, "*.ts")
         for name in _PUBLIC.findall(path.read_text(encoding="utf-8"))
     ]
+
+
+def modules(source: Path = SOURCE) -> list[Path]:
+    """The functions' modules in TypeScript, without tests and what is generated."""
+    return [*_modules(source, "*.ts"), *_modules(source, "lib/**/*.ts")]
 
 
 def lay_out(folder: Path, source: Path = SOURCE) -> None:
@@ -143,8 +149,7 @@ def _functions_files(source: Path) -> Iterator[Path]:
     """What a functions folder consists of, here without tests."""
     yield source / "tsconfig.json"
     yield from (path for path in (source / "_generated").iterdir() if path.is_file())
-    yield from _modules(source, "*.ts")
-    yield from _modules(source, "lib/**/*.ts")
+    yield from modules(source)
 
 
 def _modules(source: Path, pattern: str) -> Iterator[Path]:

@@ -22,7 +22,12 @@ from kit.repo.syntax import (
     walk,
 )
 
-__all__ = ["Consumer", "Hook", "Hooks", "find_hooks"]
+__all__ = ["KIT_FOLDER", "KIT_HOOK", "Consumer", "Hook", "Hooks", "find_hooks"]
+
+# Where the kit's own hooks are, once applied, and what the application calls the one
+# that it uses instead of the socket's.
+KIT_FOLDER = "streaming-kit"
+KIT_HOOK = "useConvexTask"
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,13 @@ class Hooks:
 def find_hooks(repository: Repository, settings: Settings) -> Hooks:
     """Look for the hooks. Never guesses between two."""
     names = settings.names
-    sources = list(repository.containing(names.socket_hook, names.hybrid_hook))
+    sources = [
+        source
+        for source in repository.containing(
+            names.socket_hook, names.hybrid_hook, KIT_HOOK
+        )
+        if f"/{KIT_FOLDER}/" not in source.file
+    ]
     socket = next(_hooks(sources, names.socket_hook), None)
     missing: list[Missing] = []
     if socket is None:
@@ -82,15 +93,14 @@ def find_hooks(repository: Repository, settings: Settings) -> Hooks:
             )
         )
     candidates = list(_hooks(sources, names.hybrid_hook))
+    calls = (names.socket_hook, KIT_HOOK)
     if settings.hook_file is not None:
         file = repository.inside(settings.hook_file, "The hook file")
         given = repository.source(file)
-        candidates = [] if given is None else _exported_hooks(given, names.socket_hook)
+        candidates = [] if given is None else _exported_hooks(given, calls)
     elif not candidates:
         candidates = [
-            hook
-            for source in sources
-            for hook in _exported_hooks(source, names.socket_hook)
+            hook for source in sources for hook in _exported_hooks(source, calls)
         ]
     merging = candidates[0] if len(candidates) == 1 else None
     if merging is None:
@@ -126,11 +136,11 @@ def _hooks(sources: list[Source], name: str) -> Iterator[Hook]:
                 yield _hook(name, source, node)
 
 
-def _exported_hooks(source: Source, calls: str) -> list[Hook]:
-    """The hooks of a file that call the socket's hook."""
+def _exported_hooks(source: Source, calls: tuple[str, ...]) -> list[Hook]:
+    """The hooks of a file that call the socket's hook, or the kit's in its place."""
     found = {}
     for call in walk(source.root, "call_expression"):
-        if callee_name(call) != calls:
+        if callee_name(call) not in calls:
             continue
         function = enclosing_function(call)
         name = None if function is None else function_name(function)

@@ -14,8 +14,10 @@ export async function setup() {
   await mkdir(join(hooks, "socket"), { recursive: true });
   await cp(join(kit, "templates"), join(hooks, "convex"), {
     recursive: true,
-    filter: (path) => !path.endsWith(".md"),
+    filter: (path) => !path.endsWith(".md") && !path.endsWith("server"),
   });
+  const server = join(here, "build/apps/server/src/lib");
+  await cp(join(kit, "templates/server"), server, { recursive: true });
   await cp(
     join(here, "app/use-task-socket.ts"),
     join(hooks, "socket/use-task-socket.ts"),
