@@ -111,11 +111,11 @@ export async function stopInConvex(taskId: string): Promise<void> {
 /** No reply was begun, nor will be. */
 class NothingBegun extends Error {}
 
-type Status = "streaming" | "stopping" | "complete" | "stopped" | "failed";
+const FINAL = ["complete", "stopped", "failed"];
 
 interface Ended {
   readonly messageId: string;
-  readonly status: Status;
+  readonly status: string;
   readonly error?: string | null | undefined;
 }
 
@@ -265,8 +265,8 @@ function isAnswer(error: unknown): boolean {
   return error instanceof ConvexError || textOf(error).includes("[Request ID");
 }
 
-function isLive(status: Status): boolean {
-  return status === "streaming" || status === "stopping";
+function isLive(status: string): boolean {
+  return !FINAL.includes(status);
 }
 
 function keysOf(apiKeys: object = {}): Record<string, string> {
