@@ -9,14 +9,23 @@ from kit.errors import FunctionError
 
 def test_documents_and_their_bytes_are_counted() -> None:
     with open_store(FUNCTIONS) as store:
-        store.create_task()
-        documents, size = store.written
-        for body in ("", "x" * 100):
+        task = store.create_task()
+        before = store.counts
+        for body in ("", "é" * 50):
             store.call("notes:add", {"body": body})
-        assert store.written[0] == documents + 2
-        once = store.written[1] - size
-        store.call("notes:add", {"body": "é" * 50})
-        assert store.written[1] - size - once == pytest.approx(once / 2 + 50, abs=2)
+        counts = store.counts.since(before)
+        assert (counts.documents_written, counts.documents_read) == (2, 0)
+        once = (counts.bytes_written - 100) / 2
+        store.call("notes:add", {"body": ""})
+        again = store.counts.since(before)
+        assert again.bytes_written - counts.bytes_written == pytest.approx(once, abs=2)
+
+        store.call("messages:begin", {"taskId": task, "prompt": "p"})
+        before = store.counts
+        store.engine.run_query("messages:byTask", {"taskId": task})
+        counts = store.counts.since(before)
+        assert (counts.documents_written, counts.documents_read) == (0, 2)
+        assert counts.bytes_read > 300
 
 
 def test_a_reply_is_written_with_the_kits_functions() -> None:
@@ -36,7 +45,7 @@ def test_many_documents_are_stored_past_the_functions() -> None:
     with open_store(FUNCTIONS) as store:
         ids = store.insert("notes", [{"body": str(n)} for n in range(5_000)])
         assert len(set(ids)) == 5_000
-        assert store.written[0] == 5_000
+        assert store.counts.documents_written == 5_000
 
 
 def test_a_call_that_fails_says_how() -> None:

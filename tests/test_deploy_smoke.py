@@ -99,6 +99,9 @@ async def test_kit_deploy_check_prints_the_steps_and_says_if_they_held(
     for name in STEPS:
         assert f"✓  {name}" in printed
     assert f"5 of 5 steps held on {stack.deployment_url}," in printed
+    assert "a mutation takes" in printed
+    assert "What it costs at scale" in printed
+    assert "A mutation as measured:" in printed
 
     status, printed = await check(
         stack.deployment_url, "--model", "claude-scripted-http-401"
@@ -108,6 +111,7 @@ async def test_kit_deploy_check_prints_the_steps_and_says_if_they_held(
     assert "  npx convex env set ANTHROPIC_API_KEY\n" in printed
     assert "not tried" in printed
     assert "3 of 5 steps held" in printed
+    assert "What it costs at scale" not in printed
 
     status, printed = await check("here")
     assert status == 2

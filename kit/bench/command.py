@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-import rich.table
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
@@ -26,6 +25,7 @@ from kit.bench.results import Results
 from kit.bench.table import Table, as_markdown
 from kit.bench.tables import tables
 from kit.bench.targets import targets
+from kit.bench.terminal import print_table
 from kit.errors import ConfigError
 
 __all__ = ["bench"]
@@ -49,7 +49,7 @@ def bench(*, quick: bool = False, strict: bool = False, out: Path | None = None)
     _write(out, results, shown)
     for table in shown:
         if not table.is_detail:
-            _print(console, table)
+            print_table(console, table)
     lost = sum(found.lost for found in results.streams if found.way == "kit")
     missed = [row for row in targets(results) if row.met is False]
     met = sum(row.met is True for row in targets(results))
@@ -94,22 +94,6 @@ def _progress(console: Console, steps: int) -> Iterator[OnStep]:
 
         yield on_step
         bar.update(task, description="done", completed=steps + 1)
-
-
-def _print(console: Console, table: Table) -> None:
-    shown = rich.table.Table(
-        title=escape(table.title), title_justify="left", box=None, pad_edge=False
-    )
-    for index, name in enumerate(table.columns):
-        shown.add_column(
-            escape(name),
-            justify="left" if index < table.texts else "right",
-            overflow="fold",
-        )
-    for row in table.rows:
-        shown.add_row(*map(escape, row))
-    console.print()
-    console.print(shown)
 
 
 def _write(out: Path, results: Results, shown: Sequence[Table]) -> None:

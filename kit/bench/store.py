@@ -1,16 +1,17 @@
 """Functions on a database of their own, in this process, with what they write counted.
 
 Without a network and without other processes, so that small differences show. Bytes
-written are those of the documents' texts, as the deployment stores them: about what a
-billed deployment counts, not what SQLite makes of it on the disk.
+are those of the documents' texts, as the deployment stores them: about what a billed
+deployment counts, not what SQLite makes of it on the disk.
 """
 
 from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,11 +19,14 @@ import kit.convex
 from kit.deployment.database import Database
 from kit.deployment.engine import Engine
 from kit.deployment.functions import FunctionRegistry
+from kit.deployment.index_keys import Interval
+from kit.deployment.sqlite_file import SqliteFile
+from kit.deployment.tables import Row
 from kit.deployment.transaction import Transaction
 from kit.errors import FunctionError
 from kit.values import decode, to_json
 
-__all__ = ["KIT", "Store", "open_store", "said_before"]
+__all__ = ["KIT", "Counts", "Store", "open_store", "said_before"]
 
 KIT = Path(kit.convex.__file__).parent
 DOCUMENTS_AT_ONCE = 2000
@@ -40,23 +44,59 @@ def said_before(messages: int) -> Iterator[tuple[Literal["user", "assistant"], s
             yield "user", f"Question {number}: what about it, and why?"
 
 
-class _CountingDatabase(Database):
-    """Counts the documents that are written, and the bytes of their texts."""
+@dataclass
+class Counts:
+    """Documents and the bytes of their texts, each time one is written or read."""
 
-    documents_written = 0
-    bytes_written = 0
+    documents_written: int = 0
+    bytes_written: int = 0
+    documents_read: int = 0
+    bytes_read: int = 0
+
+    def since(self, before: Counts) -> Counts:
+        return Counts(
+            self.documents_written - before.documents_written,
+            self.bytes_written - before.bytes_written,
+            self.documents_read - before.documents_read,
+            self.bytes_read - before.bytes_read,
+        )
+
+
+class _CountingDatabase(Database):
+    """Counts what goes in and out."""
+
+    def __init__(self, sqlite: SqliteFile, now: Callable[[], float]) -> None:
+        super().__init__(sqlite, now)
+        self.counts = Counts()
 
     def insert(self, text: str, entries: Sequence[tuple[int, bytes]]) -> None:
-        self._count(text)
+        self._count_written(text)
         super().insert(text, entries)
 
     def update(self, row: int, text: str, removed: Any, added: Any) -> None:
-        self._count(text)
+        self._count_written(text)
         super().update(row, text, removed, added)
 
-    def _count(self, text: str) -> None:
-        self.documents_written += 1
-        self.bytes_written += len(text.encode())
+    def read(self, index_id: int, key: bytes) -> Row | None:
+        found = super().read(index_id, key)
+        if found is not None:
+            self._count_read(found)
+        return found
+
+    def scan(
+        self, index_id: int, interval: Interval, *, descending: bool = False
+    ) -> Iterator[tuple[bytes, Row]]:
+        for key, row in super().scan(index_id, interval, descending=descending):
+            self._count_read(row)
+            yield key, row
+
+    def _count_written(self, text: str) -> None:
+        self.counts.documents_written += 1
+        self.counts.bytes_written += len(text.encode())
+
+    def _count_read(self, row: Row) -> None:
+        self.counts.documents_read += 1
+        self.counts.bytes_read += len(row.text.encode())
 
 
 class Store:
@@ -70,9 +110,9 @@ class Store:
         self.engine = Engine(database, registry)
 
     @property
-    def written(self) -> tuple[int, int]:
-        """Documents and bytes until now."""
-        return self._database.documents_written, self._database.bytes_written
+    def counts(self) -> Counts:
+        """Of all until now."""
+        return replace(self._database.counts)
 
     def close(self) -> None:
         self._database.close()

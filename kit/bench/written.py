@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kit.bench.store import KIT, open_store
+from kit.bench.store import KIT, Counts, open_store
 from kit.bench.ways.convex import FUNCTIONS
 from kit.client import Deployment
 
@@ -55,40 +55,34 @@ def written_by_kit(deltas: Sequence[Sequence[Any]], tokens: Sequence[str]) -> Wr
     """Play a reply's deltas again, and count."""
     with open_store(KIT) as store:
         task = store.create_task()
-        before = store.written
+        before = store.counts
         stream = store.begin(task)
         for seq, chunks in enumerate(deltas):
             store.append(stream, seq, chunks)
         store.finalize(stream)
-        return _written("kit", before, store.written, len(deltas), tokens)
+        return _written("kit", store.counts.since(before), len(deltas), tokens)
 
 
 def written_by_guide(tokens: Sequence[str], *, parts: bool) -> Written:
     """Rewrite a message for each token, with a part for each or without, and count."""
     with open_store(FUNCTIONS) as store:
         task = store.create_task()
-        before = store.written
+        before = store.counts
         message = store.call("messages:begin", {"taskId": task, "prompt": "Go on."})
         delta = {"messageId": message, "partPerToken": parts}
         for token in tokens:
             store.call("messages:appendStreamDelta", {**delta, "deltaText": token})
         store.call("messages:complete", {"messageId": message})
         name = "guide" if parts else "guide-text"
-        return _written(name, before, store.written, len(tokens), tokens)
+        return _written(name, store.counts.since(before), len(tokens), tokens)
 
 
-def _written(
-    way: str,
-    before: tuple[int, int],
-    after: tuple[int, int],
-    appends: int,
-    tokens: Sequence[str],
-) -> Written:
+def _written(way: str, counts: Counts, appends: int, tokens: Sequence[str]) -> Written:
     return Written(
         way,
         len(tokens),
         appends,
-        documents=after[0] - before[0],
-        bytes=after[1] - before[1],
+        counts.documents_written,
+        counts.bytes_written,
         text_bytes=len("".join(tokens).encode()),
     )

@@ -17,8 +17,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from kit.bench.terminal import print_table
 from kit.client.calls import origin
 from kit.deploy import project
+from kit.deploy.scale import Load as ScaleLoad
+from kit.deploy.scale import scale_table
 from kit.deploy.smoke import MODEL, SmokeTest, Step
 from kit.deploy.target import URL_FILE, Target, find_target, reported_url
 
@@ -75,20 +78,30 @@ def check(url: str, *, model: str = MODEL, folder: Path | None = None) -> int:
     """
     url = origin(url)
     console = Console()
-    steps = asyncio.run(_smoke_test(console, url, model, folder))
+    test = SmokeTest(url, model=model, project=folder)
+    steps = asyncio.run(_take(console, test))
     held = all(step.held for step in steps)
     _print_steps(console, url, steps)
+    if held and test.round_trip is not None:
+        _print_scale(console, test.round_trip)
     if held and folder is not None:
         console.print(f"To use it: kit tour --deployment-url {url}", soft_wrap=True)
     return 0 if held else 1
 
 
-async def _smoke_test(
-    console: Console, url: str, model: str, folder: Path | None
-) -> list[Step]:
-    test = SmokeTest(url, model=model, project=folder)
+async def _take(console: Console, test: SmokeTest) -> list[Step]:
     with console.status("") as status:
         return await test.run(lambda name: status.update(f"{name} …"))
+
+
+def _print_scale(console: Console, round_trip: float) -> None:
+    """What many replies at once need, if a mutation takes as long as it did from here.
+
+    That is at most what it takes an action, which runs beside the database.
+    """
+    table = scale_table(ScaleLoad(mutation_seconds=round_trip))
+    print_table(console, table)
+    console.print(f"{table.note} A mutation as measured: {round_trip * 1000:.0f} ms.\n")
 
 
 def _confirmed(console: Console) -> bool:

@@ -9,12 +9,14 @@ takes that from its own environment.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from kit.app.hooks import (
@@ -45,6 +47,7 @@ MODEL = "claude-haiku-5-5"
 PROMPT = "In one or two sentences: what is a rehearsal good for?"
 REPLY_TIMEOUT = 90.0
 REMOVE_TIMEOUT = 15.0
+ROUND_TRIPS = 5
 
 STEPS = (
     "A deployment answers",
@@ -107,6 +110,9 @@ class SmokeTest:
         self._task: dict[str, Any] = {}
         """The argument that names the task, while there is one."""
         self._steps: list[Step] = []
+        self.round_trip: float | None = None
+        """Seconds of a mutation that changes nothing, from here and back, the median;
+        None until it was measured."""
 
     async def run(
         self, on_step: Callable[[str], None] = lambda name: None
@@ -169,7 +175,19 @@ class SmokeTest:
             "tasks:create", {"title": "kit deploy: smoke test"}
         )
         self._task = {"taskId": task_id}
-        return f"task {task_id}"
+        with contextlib.suppress(FunctionError):  # other functions: later steps tell
+            self.round_trip = await self._time_mutation()
+        if self.round_trip is None:
+            return f"task {task_id}"
+        return f"task {task_id}; a mutation takes {self.round_trip * 1000:.0f} ms"
+
+    async def _time_mutation(self) -> float:
+        times = []
+        for _ in range(ROUND_TRIPS):
+            started = time.perf_counter()
+            await self._deployment.mutation("streaming:stopTask", self._task)
+            times.append(time.perf_counter() - started)
+        return median(times)
 
     async def _stream(self) -> str:
         chat = await use_message_streaming(
