@@ -49,6 +49,9 @@ FUNCTIONS = "KIT_FUNCTIONS"
 
 KIT_FUNCTIONS = Path(__file__).parent / "convex"
 
+# Loaded while nobody waits yet: the first reply would begin a second later.
+MODEL_SDKS = "kit.llm.anthropic,kit.llm.responses,kit.llm.chat_completions"
+
 API_KEYS = ("OPENROUTER_API_KEY", "ANTHROPIC_API_KEY", "OPENAI_API_KEY")
 
 Provider = Literal["scripted", "real"]
@@ -267,6 +270,8 @@ class Stack:
         for server in (self.deployment, self.app):
             if server is not None:
                 server.env.update(self._environment)
+        if self.deployment is not None:
+            self.deployment.env.setdefault("KIT_WARM_UP", MODEL_SDKS)
         if self.deployment is not None and self.admin_key is not None:
             self.deployment.env[ADMIN_KEY] = self.admin_key.reveal()
         if self.deployment is not None:

@@ -16,7 +16,7 @@ from deployment_fixture import FUNCTIONS, deployment_process
 
 
 class Process:
-    def __init__(self, functions: Path = FUNCTIONS) -> None:
+    def __init__(self, functions: Path = FUNCTIONS, **env: str) -> None:
         self.process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "kit.deployment.executor"),
@@ -25,6 +25,7 @@ class Process:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            env={**os.environ, **env},
         )
 
     def send(self, message: dict[str, Any]) -> None:
@@ -145,3 +146,26 @@ def _is_running(pid: int) -> bool:
     except OSError:
         return False
     return state != "Z"
+
+
+def test_modules_are_imported_while_nobody_waits(tmp_path: Path) -> None:
+    functions = tmp_path / "functions"
+    functions.mkdir()
+    (functions / "late.py").write_text(
+        "import asyncio, sys\n"
+        "from kit.deployment.functions import action\n"
+        "@action()\n"
+        "async def until_loaded(ctx, args):\n"
+        "    while 'tomllib' not in sys.modules:\n"
+        "        await asyncio.sleep(0.01)\n"
+        "    return 'loaded'\n"
+    )
+    process = Process(functions, KIT_WARM_UP="no.such_module,tomllib")
+    try:
+        assert process.receive() == {"type": "Ready"}
+        process.run(1, "late:until_loaded", {})
+        assert process.receive()["value"] == "loaded"
+    finally:
+        process.process.kill()
+        _, stderr = process.process.communicate()
+    assert b"cannot import 'no.such_module'" in stderr

@@ -10,6 +10,9 @@ Paths and arguments have been checked by the deployment before, results are chec
 there afterwards. It ends when stdin ends, which is also what happens when the
 deployment is killed; actions then get `GRACE` to clean up. It ends, too, when an action
 blocks its loop for `BLOCK_LIMIT`, and with it all others.
+
+`KIT_WARM_UP` in the environment names modules, separated by commas, that it imports by
+itself once it is ready.
 """
 
 from __future__ import annotations
@@ -18,8 +21,10 @@ import argparse
 import asyncio
 import contextlib
 import faulthandler
+import importlib
 import io
 import itertools
+import logging
 import os
 import signal
 import sys
@@ -55,6 +60,10 @@ __all__ = ["GRACE", "Executor", "main"]
 
 # How long actions may take to clean up when the deployment has gone.
 GRACE = 1.0  # s
+
+log = logging.getLogger(__name__)
+
+WARM_UP_VARIABLE = "KIT_WARM_UP"
 
 ACTION_TIME_LIMIT = 600.0  # s, as for Convex's Node actions
 
@@ -229,10 +238,21 @@ async def run_until_end(
     threading.Thread(target=read, name="stdin", daemon=True).start()
     watching = asyncio.create_task(_end_if_blocked(block_limit))
     await executor.send(Ready())
+    if names := os.environ.get(WARM_UP_VARIABLE):
+        threading.Thread(target=_warm_up, args=(names,), daemon=True).start()
     await ended.wait()
     watching.cancel()
     faulthandler.cancel_dump_traceback_later()
     await executor.aclose()
+
+
+def _warm_up(names: str) -> None:
+    """Import modules that actions import late, before somebody waits for them."""
+    for name in names.split(","):
+        try:
+            importlib.import_module(name)
+        except Exception as error:  # the action that needs it will say the same
+            log.warning("%s: cannot import %r: %s", WARM_UP_VARIABLE, name, error)
 
 
 async def _end_if_blocked(limit: float) -> None:
