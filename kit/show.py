@@ -14,9 +14,8 @@ import inspect
 import textwrap
 from typing import Any, Literal
 
-from IPython.display import Code
-
 from kit.guide import known_step
+from kit.widget.static import code_to_html
 
 __all__ = [
     "CHANGE_MIME",
@@ -42,9 +41,12 @@ class Shown:
         self.language = language
         self.step = None if step is None else known_step(step)
 
+    @property
+    def html(self) -> str:
+        return code_to_html(self.text, self.language)
+
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
-        code = Code(self.text, language=self.language)
-        bundle = {"text/plain": self.text, "text/html": code._repr_html_()}
+        bundle = {"text/plain": self.text, "text/html": self.html}
         if self.step is not None:
             bundle[CHANGE_MIME] = {
                 "step": self.step,

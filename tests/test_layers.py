@@ -24,7 +24,7 @@ LAYERS = {
     "kit.agent": 3,
     "kit.convex": 4,
     "kit.app": 4,
-    "kit.show": 4,
+    "kit.show": 5,
     "kit.repo": 5,
     "kit.stack": 5,
     "kit.widget": 5,

@@ -78,7 +78,7 @@ def test_a_step_has_its_change_and_its_checks(tmp_path: Path) -> None:
     page = report(tmp_path, shown(change), shown(some_checks()))
     numbers = {step.name: number for number, step in enumerate(STEPS, start=1)}
     loop = section(page, f"step-{numbers['Option 2, step 1']}")
-    assert '<span class="gi">+convex' in loop
+    assert '<span style="color:#116329">+convex' in loop
     assert "Parts appear" in section(page, f"step-{numbers['Testing']}")
     assert "Parts appear" not in loop
 

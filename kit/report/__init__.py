@@ -18,15 +18,14 @@ from pathlib import Path
 
 import jinja2
 from markupsafe import Markup
-from pygments import highlight
 from pygments.formatters import HtmlFormatter
-from pygments.lexers import get_lexer_by_name
 
 from kit.checks import Check
 from kit.guide import STEPS, Step
 from kit.report.executed import Change, Executed, as_html, freeze, read
 from kit.report.junit import write_junit
 from kit.report.run import NotebookRun
+from kit.widget.static import code_to_html
 
 __all__ = ["Executed", "NotebookRun", "freeze", "read", "write_junit", "write_report"]
 
@@ -87,7 +86,6 @@ def write_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    formatter = HtmlFormatter(style="default")
     page = environment.get_template("report.html.j2").render(
         verdict="Every check held" if passed else "Some checks failed",
         passed=passed,
@@ -101,11 +99,9 @@ def write_report(
         open_questions=[(None, question) for question in open_questions]
         + [(run, q) for run in runs for q in run.shown.open_questions],
         exhibits=[(run, e) for run in runs for e in run.shown.exhibits],
-        highlighted=lambda change: Markup(
-            highlight(change.text, get_lexer_by_name(change.language), formatter)
-        ),
+        highlighted=lambda change: Markup(code_to_html(change.text, change.language)),
         body=lambda run: Markup(as_html(run.executed)),
-        code_css=formatter.get_style_defs(".highlight"),
+        code_css=HtmlFormatter(style="default").get_style_defs(".highlight"),
     )
     path.write_text(page, encoding="utf-8")
 

@@ -15,10 +15,11 @@ import html
 import re
 from collections.abc import Iterable
 
+from kit.widget.highlight import highlight_code
 from kit.widget.shown import ShownPart
 from kit.widget.transcript import ShownMessage
 
-__all__ = ["FACE_LIMIT", "to_html", "to_text"]
+__all__ = ["FACE_LIMIT", "code_to_html", "to_html", "to_text"]
 
 FACE_LIMIT = 250_000
 """Characters of a face that is kept in a notebook: code hosts show no large files."""
@@ -100,7 +101,20 @@ def to_html(
         f'<div class="kit-chat"><div class="kit-head">{heading}'
         f'<span class="kit-dim">{html.escape(status)}</span></div>{body}</div>'
     )
-    # All markup here and in what was rendered is ours: text has its quotes escaped.
+    return _styled(page)
+
+
+def code_to_html(code: str, language: str) -> str:
+    """A block of code with the same colours, readable on light and dark pages."""
+    highlighted = highlight_code(code, language)
+    return _styled(f'<div class="kit-code"><pre><code>{highlighted}</code></pre></div>')
+
+
+def _styled(page: str) -> str:
+    """The style of each class in its elements.
+
+    All markup here and in what was rendered is ours: text has its quotes escaped.
+    """
     for plain, styled in _PLAIN_TAGS.items():
         page = page.replace(plain, styled)
     page = _HEADING.sub(_plain_heading, page)
