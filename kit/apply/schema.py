@@ -56,15 +56,15 @@ def merge_schema(draft: Draft, file: str, folder: str, notes: StepNotes) -> None
         )
         return
     own = Source("schema.ts", (SOURCE / "schema.ts").read_bytes())
+    ours, theirs = _Reader(own), _Reader(source)
     edits: list[Edit] = []
     new = []
     for name, value in read_schema(own).values.items():
-        ours = _table(own, value)
         if name not in schema.values:
             new.append(name)
         elif text(schema.values[name]) != f"{_NAME}.tables.{name}":
-            theirs = _table(source, schema.values[name])
-            edits += _merged(source, name, ours, theirs, notes)
+            table = theirs.table(schema.values[name])
+            edits += _merged(source, name, ours.table(value), table, notes)
     if new:
         edits.append(_new_tables(source, schema.node, new))
         notes.found.append(f"{file}: tables to add: {', '.join(new)}.")
@@ -153,60 +153,70 @@ def _new_fields(source: Source, node: Node, table: str, names: list[str]) -> Edi
     return insert(first.start_byte, between.join(values) + between)
 
 
-def _table(source: Source, value: Node) -> _Table:
-    """Read `defineTable({…}).index(…)`, also through constants of the module."""
-    table = _Table(value)
-    for call in walk(value, "call_expression"):
-        arguments = call.child_by_field_name("arguments")
-        given = [] if arguments is None else arguments.named_children
-        if callee_name(call) == "index" and len(given) == 2:
-            table.indexes[string_value(given[0]) or ""] = text(given[1])
-        elif callee_name(call) == "defineTable" and given:
-            table.object = _object(source, given[0])
-    if table.object is not None:
-        table.spread = object_keys(table.object)[1]
-        for pair in table.object.named_children:
-            key = pair.child_by_field_name("key")
-            validator = pair.child_by_field_name("value")
-            if pair.type == "pair" and validator is not None:
-                name = string_value(key) or text(key)
-                table.fields[name] = _plain(source, validator)
-    return table
+class _Reader:
+    """Reads tables of one schema module; looks through its constants."""
 
+    def __init__(self, source: Source) -> None:
+        self._constants = {
+            text(node.child_by_field_name("name")): node.child_by_field_name("value")
+            for node in walk(source.root, "variable_declarator")
+        }
+        self._read: dict[str, str] = {}
 
-def _object(source: Source, node: Node) -> Node | None:
-    if node.type == "identifier":
-        found = _constant(source, text(node))
-        return None if found is None else _object(source, found)
-    if node.type == "call_expression" and text(node).startswith("v.object("):
-        arguments = node.child_by_field_name("arguments")
-        return (
-            None if arguments is None else _object(source, arguments.named_children[0])
-        )
-    return node if node.type == "object" else None
+    def table(self, value: Node) -> _Table:
+        """Read `defineTable({…}).index(…)`."""
+        table = _Table(value)
+        for call in walk(value, "call_expression"):
+            arguments = call.child_by_field_name("arguments")
+            given = [] if arguments is None else arguments.named_children
+            if callee_name(call) == "index" and len(given) == 2:
+                table.indexes[string_value(given[0]) or ""] = text(given[1])
+            elif callee_name(call) == "defineTable" and given:
+                table.object = self._object(given[0])
+        if table.object is not None:
+            table.spread = object_keys(table.object)[1]
+            for pair in table.object.named_children:
+                key = pair.child_by_field_name("key")
+                validator = pair.child_by_field_name("value")
+                if pair.type == "pair" and validator is not None:
+                    table.fields[string_value(key) or text(key)] = self._plain(
+                        validator
+                    )
+                elif pair.type == "shorthand_property_identifier":
+                    table.fields[text(pair)] = self._constant(text(pair))
+        return table
 
+    def _object(self, node: Node) -> Node | None:
+        if node.type == "identifier":
+            found = self._constants.get(text(node))
+            return None if found is None else self._object(found)
+        if node.type == "call_expression" and text(node).startswith("v.object("):
+            arguments = node.child_by_field_name("arguments")
+            given = [] if arguments is None else arguments.named_children
+            return self._object(given[0]) if given else None
+        return node if node.type == "object" else None
 
-def _constant(source: Source, name: str) -> Node | None:
-    for declarator in walk(source.root, "variable_declarator"):
-        if text(declarator.child_by_field_name("name")) == name:
-            return declarator.child_by_field_name("value")
-    return None
+    def _constant(self, name: str) -> str:
+        if name not in self._read:
+            self._read[name] = name  # one that is made of itself ends here
+            found = self._constants.get(name)
+            if found is not None:
+                self._read[name] = self._plain(found)
+        return self._read[name]
 
-
-def _plain(source: Source, node: Node, depth: int = 0) -> str:
-    """A validator as text that can be compared: constants put in, no white space."""
-    if node.type == "identifier" and depth < 20:
-        found = _constant(source, text(node))
-        if found is not None:
-            return _plain(source, found, depth + 1)
-    if node.type == "comment":
-        return ""
-    if node.type == "string":
-        return f'"{string_value(node)}"'
-    if not node.children:
-        return text(node)
-    joined = "".join(_plain(source, child, depth) for child in node.children)
-    return re.sub(r",(?=[)}\]])", "", joined)
+    def _plain(self, node: Node) -> str:
+        """A validator as text to compare: constants put in, without white space."""
+        if node.type in ("identifier", "shorthand_property_identifier"):
+            return self._constant(text(node))
+        if node.type == "comment":
+            return ""
+        if node.type == "string":
+            return f'"{string_value(node)}"'
+        children = node.children
+        if not children:
+            return text(node)
+        joined = "".join(self._plain(child) for child in children)
+        return re.sub(r",(?=[)}\]])", "", joined)
 
 
 def _short(validator: str) -> str:
