@@ -1,29 +1,19 @@
 """The chat view in JupyterLab in a real browser: what a reader sees and does."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
 import pytest
-from browser import Lab, Notebook, open_notebook, require_browser, start_lab
-from browser import write_notebook as write
+from browser import Lab, open_notebook, require_browser, start_lab
 from nbclient import NotebookClient
-from playwright.async_api import Locator, expect
+from playwright.async_api import expect
+from widget_page import expect_output, expect_status, view_of, write_notebook
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
-TESTS = Path(__file__).parent
-
-SETUP = f"""
-import asyncio, sys
-sys.path.insert(0, {str(TESTS)!r})
-from fake_chat import FakeChat, text_chunks, tool_chunks
-from kit.widget import ChatView
-chat = FakeChat()
-view = ChatView(chat, title="A chat")
-view.show()
-"""
 # Says in an output what became of the last reply; the source must not hold the text.
 REPORT = 'print("ended", chat.rows[-1]["status"])'
 
@@ -34,24 +24,6 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     folder = tmp_path_factory.mktemp("notebooks")
     with start_lab(folder, tmp_path_factory.mktemp("lab")) as running:
         yield running
-
-
-def write_notebook(lab: Lab, name: str, *cells: str) -> str:
-    write(lab.folder / name, [SETUP, *cells])
-    return name
-
-
-def view_of(notebook: Notebook) -> Locator:
-    return notebook.page.locator(".kit-chat")
-
-
-async def expect_status(view: Locator, status: str) -> None:
-    await expect(view).to_have_attribute("data-status", status, timeout=30_000)
-
-
-async def expect_output(notebook: Notebook, text: str) -> None:
-    outputs = notebook.page.locator(".jp-OutputArea-output", has_text=text)
-    await expect(outputs.last).to_be_attached(timeout=30_000)
 
 
 # --- while a reply is written ---------------------------------------------------------
@@ -189,7 +161,7 @@ async def test_a_view_that_missed_messages_asks_for_everything(lab: Lab) -> None
         "    if number in (10, 39):\n"
         "        view.comm, comm = None, view.comm  # what is sent now is lost\n"
         '        chat.feed({"type": "text-delta", "id": "text-0", "delta": "lost "})\n'
-        "        view._flush()\n"
+        "        view._panes[0].flush()\n"
         "        view.comm = comm\n",
         "await asyncio.sleep(6)\nchat.end()",
     )
@@ -256,6 +228,153 @@ async def test_a_kernel_that_does_not_answer_is_said_to_be_busy(lab: Lab) -> Non
         )
         await expect(alert).to_have_count(0)
         await expect(box).to_have_value("")
+
+
+async def test_the_last_message_is_sent_again(lab: Lab) -> None:
+    path = write_notebook(
+        lab,
+        "retry.ipynb",
+        'chat.ask("first"); await chat.stream(text_chunks("one"))',
+        'chat.ask("second"); await chat.stream(text_chunks("two"))',
+        "await chat.until(lambda chat: chat.sent)\n"
+        'await chat.stream(text_chunks("word " * 400), pace=20)',
+        "print('got', repr(chat.sent))",
+    )
+    async with open_notebook(lab, path) as notebook:
+        await notebook.run_all()
+        view = view_of(notebook)
+        await expect(view.locator(".kit-text")).to_have_count(4)
+        await expect_status(view, "done")
+        retry = view.get_by_role("button", name="Retry")
+        await expect(retry).to_have_count(1)  # only that of the last message is shown
+        await retry.click()
+        await expect(view.get_by_role("textbox", name="Message")).to_be_focused()
+        await expect(view.locator("[data-role=user]")).to_have_count(3)
+        await expect_status(view, "streaming")
+        await expect(retry).to_be_disabled()
+        await notebook.page.keyboard.press("Escape")
+        await expect_status(view, "stopped")
+        await expect(retry).to_be_enabled()
+        await expect_output(notebook, "got ['second']")
+
+
+async def test_a_message_is_edited_and_sent_as_another_one(lab: Lab) -> None:
+    path = write_notebook(
+        lab,
+        "edit.ipynb",
+        'chat.ask("*old*\\n words"); await chat.stream(text_chunks("one"))',
+        "await chat.until(lambda chat: chat.sent)\nprint('got', repr(chat.sent))",
+    )
+    async with open_notebook(lab, path) as notebook:
+        await notebook.run_all()
+        view = view_of(notebook)
+        await expect_status(view, "done")
+        box = view.get_by_role("textbox", name="Message")
+        banner = view.get_by_text("It will be sent as a new message")
+        await box.fill("a draft")
+        await view.get_by_role("button", name="Edit message").click()
+        await expect(box).to_have_value("*old*\n words")
+        await expect(box).to_be_focused()
+        await expect(banner).to_be_visible()
+        await box.press("Escape")
+        await expect(box).to_have_value("a draft")
+        await expect(banner).to_be_hidden()
+        await box.fill("")
+        await box.press("ArrowUp")
+        await expect(box).to_have_value("*old*\n words")
+        await box.press("End")
+        await box.press_sequentially("!")
+        await box.press("Enter")
+        await expect_output(notebook, r"got ['*old*\n words!']")
+        await expect(box).to_have_value("")
+        await expect(banner).to_be_hidden()
+        said = await view.locator("[data-role=user] pre").all_inner_texts()
+        assert said == ["*old*\n words", "*old*\n words!"]
+
+
+async def test_an_edited_message_that_is_refused_is_not_lost(lab: Lab) -> None:
+    path = write_notebook(
+        lab,
+        "refused_edit.ipynb",
+        'chat.ask("old"); await chat.stream(text_chunks("one"))',
+        'chat.refusal = KitError("There is no connection.")',
+    )
+    async with open_notebook(lab, path) as notebook:
+        await notebook.run_all()
+        await notebook.until_idle()
+        view = view_of(notebook)
+        box = view.get_by_role("textbox", name="Message")
+        await box.fill("a draft")
+        await view.get_by_role("button", name="Edit message").click()
+        await expect(box).to_have_value("old")
+        await box.fill("new")
+        await box.press("Enter")
+        await expect(view.get_by_role("alert")).to_contain_text("no connection")
+        await expect(box).to_have_value("new")
+        await box.press("Escape")
+        await expect(box).to_have_value("a draft")
+
+
+async def test_each_figure_says_what_it_means(lab: Lab) -> None:
+    path = write_notebook(
+        lab,
+        "figures.ipynb",
+        "await chat.until(lambda chat: chat.sent)\n"
+        'await chat.stream(text_chunks("word " * 200), pace=50)\n'
+        'chat.set_row(usage={"completionTokens": 200.0})',
+    )
+    async with open_notebook(lab, path) as notebook:
+        await notebook.run_all()
+        view = view_of(notebook)
+        box = view.get_by_role("textbox", name="Message")
+        await box.fill("hello")
+        await box.press("Enter")
+        tokens = view.locator(".kit-figure", has_text="tokens").first
+        await expect(tokens).to_contain_text("≈")
+        await expect(tokens).to_have_attribute("title", re.compile("Estimated"))
+        await expect_status(view, "done")
+        await expect(tokens).to_have_text("200 tokens")
+        await expect(tokens).to_have_attribute("title", re.compile("has counted"))
+        texts = await view.locator(".kit-figure").all_inner_texts()
+        assert re.fullmatch(r"\d+\.\d s", texts[0])
+        assert texts[1].startswith("first part ")
+        assert texts[3].endswith("tokens/s")
+        for figure in await view.locator(".kit-figure").all():
+            assert await figure.get_attribute("title")
+
+
+async def test_everything_is_reached_by_keyboard_in_the_order_that_is_seen(
+    lab: Lab,
+) -> None:
+    path = write_notebook(
+        lab,
+        "keyboard.ipynb",
+        'chat.ask("hello?")\n'
+        "await chat.stream([\n"
+        '    *text_chunks("Hm.", part_id="reasoning-0", kind="reasoning"),\n'
+        '    *text_chunks("```py\\nx = 1\\n```\\n"),\n'
+        "])",
+    )
+    async with open_notebook(lab, path) as notebook:
+        await notebook.run_all()
+        view = view_of(notebook)
+        await expect_status(view, "done")
+        await notebook.until_idle()
+        await view.get_by_role("log").focus()
+        seen: list[str] = []
+        for _ in range(9):
+            seen.append(await notebook.page.evaluate(FOCUSED))
+            await notebook.page.keyboard.press("Tab")
+        assert seen == [
+            *("Messages", "Edit message", "Copy message", "Retry", "Copy message"),
+            *("Reasoning · 0.0 s", "Copy code", "Message", "Send"),
+        ]
+
+
+FOCUSED = """() => {
+  const { activeElement } = document;
+  return activeElement.getAttribute('aria-label') ?? activeElement.innerText;
+}"""
 
 
 async def test_the_reader_stays_where_they_are(lab: Lab) -> None:
@@ -374,10 +493,16 @@ chat.feed(
         "| a | b |\\n|---|---|\\n| " + "wide " * 60 + " | 2 |\\n\\n> quote\\n\\n"
         "```python\\n@decorator\\ndef f(x: int) -> str:  # comment\\n"
         '    return str(1) + "text" + ' + "name" * 60 + "\\n```\\n"
+        "```diff\\n-old\\n+new\\n```\\n\\n![alt](https://x.org/i.png)\\n"
     ),
+    {"type": "tool-input-start", "toolCallId": "d", "toolName": "search"},
+    {"type": "tool-input-error", "toolCallId": "d", "toolName": "search",
+     "inputText": "{", "errorText": "not JSON"},
     {"type": "error", "id": "error-0", "errorText": "it broke", "kind": "server"},
 )
 chat.end("failed")
+chat.error = "The application server refused the message."
+chat.set_connection("connected")
 """
 
 TEXTS = [
@@ -392,7 +517,9 @@ TEXTS = [
     *(".kit-text blockquote p", ".kit-text th", ".kit-text td", ".kit-code code"),
     *(".kit-c", ".kit-k", ".kit-s", ".kit-m", ".kit-f", ".kit-b", ".kit-bar"),
     *(".kit-tool-name", ".kit-badge", ".kit-label", ".kit-error strong", ".kit-action"),
-    *(".kit-ending", ".kit-kind", ".kit-send"),
+    *(".kit-ending", ".kit-kind", ".kit-send", ".kit-stop", ".kit-ins", ".kit-del"),
+    *(".kit-image", ".kit-refusal", ".kit-note:not(:empty)", ".kit-banner"),
+    *(".kit-notice", ".kit-notice .kit-action"),
 ]
 
 
@@ -405,11 +532,14 @@ async def test_it_is_readable_in_both_themes(lab: Lab, dark: bool) -> None:
         view = view_of(notebook)
         await expect_status(view, "failed")
         await view.locator(".kit-reasoning summary").click()
+        await view.get_by_role("button", name="Edit message").click()
+        await expect(view.locator(".kit-banner")).to_contain_text("Editing")
+        await expect(view.locator(".kit-error .kit-note")).to_contain_text("kept")
         contrasts = {
             selector: await notebook.page.evaluate(CONTRAST, f".kit-chat {selector}")
             for selector in TEXTS
         }
-        weak = {name: each for name, each in contrasts.items() if (each or 0) < 4.3}
+        weak = {name: each for name, each in contrasts.items() if (each or 0) < 4.5}
         assert weak == {}
         ground = await view.evaluate("view => getComputedStyle(view).backgroundColor")
         assert (
@@ -423,7 +553,12 @@ async def test_it_is_readable_in_both_themes(lab: Lab, dark: bool) -> None:
 
 
 async def test_what_was_said_never_becomes_markup(lab: Lab) -> None:
-    evil = "<img src=x onerror='globalThis.harmed = true'><script>harmed = 1</script>"
+    evil = (
+        "<img src=x onerror='globalThis.harmed = true'><script>harmed = 1</script>"
+        "![i](http://elsewhere.test/i.png) [a](javascript:harmed=1) "
+        "[b](data:text/html,x) [c]( java\nscript:harmed=1) <javascript:harmed=1> "
+        "[d](vbscript:x) [e](//elsewhere.test) <http://elsewhere.test/ok>"
+    )
     path = write_notebook(
         lab,
         "evil.ipynb",
@@ -440,10 +575,18 @@ async def test_what_was_said_never_becomes_markup(lab: Lab) -> None:
         "view.close()",
     )
     async with open_notebook(lab, path) as notebook:
+        loaded: list[str] = []
+        notebook.page.on("request", lambda request: loaded.append(request.url))
         await notebook.run_all()
         await notebook.until_idle()
         await expect_output(notebook, "onerror")
+        for link in await notebook.page.locator(".jp-OutputArea-output a").all():
+            assert await link.get_attribute("href") == "http://elsewhere.test/ok"
+            assert await link.get_attribute("target") == "_blank"
+            assert "noopener" in (await link.get_attribute("rel") or "")
+        assert await notebook.page.locator(".jp-OutputArea-output img").count() == 0
         assert await notebook.page.evaluate("globalThis.harmed") is None
+        assert [url for url in loaded if "elsewhere" in url] == []
 
 
 async def test_a_saved_notebook_is_read_without_a_kernel(lab: Lab) -> None:
@@ -467,4 +610,4 @@ async def test_a_saved_notebook_is_read_without_a_kernel(lab: Lab) -> None:
             for text in ("p", "pre", "pre code", "pre code span", "td", "strong"):
                 selector = f".jp-RenderedHTML div {text}"
                 contrast = await notebook.page.evaluate(CONTRAST, selector)
-                assert contrast > 4.3, (selector, dark)
+                assert contrast > 4.5, (selector, dark)

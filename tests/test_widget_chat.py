@@ -3,15 +3,14 @@
 import asyncio
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-import comm
 import ipywidgets
 import pytest
-from comm.base_comm import BaseComm
 from fake_chat import FakeChat, text_chunks, tool_chunks
-from screen import ChatScreen, compact
+from screen import compact
+from widget_wire import Browser, Wire, open_wires, wire_of
 
 from kit.errors import KitError
 from kit.widget import ChatView
@@ -20,110 +19,9 @@ from kit.widget.markdown import render_markdown
 WIDGET_MIME = "application/vnd.jupyter.widget-view+json"
 
 
-class Wire(BaseComm):
-    """The kernel's end of a comm: keeps what is sent, hands in what a view sends."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self.sent: list[tuple[str, Any]] = []
-        self._news = asyncio.Event()
-        super().__init__(*args, **kwargs)
-
-    def publish_msg(
-        self,
-        msg_type: str,
-        data: dict[str, Any] | None = None,
-        metadata: dict[str, Any] | None = None,
-        buffers: list[bytes] | None = None,
-        **keys: Any,
-    ) -> None:
-        self.sent.append((msg_type, json.loads(json.dumps(data))))
-        self._news.set()
-
-    async def until(self, condition: Callable[[], object]) -> None:
-        """Wait until something is sent that makes `condition()` true."""
-        async with asyncio.timeout(5):
-            while not condition():
-                self._news.clear()
-                await self._news.wait()
-
-    def receive(self, content: Any) -> None:
-        """A message from a view."""
-        data = {"method": "custom", "content": content}
-        self.handle_msg({"content": {"data": data}, "buffers": []})
-
-    def custom(self) -> list[dict[str, Any]]:
-        """The custom messages that were sent."""
-        return [
-            data["content"]
-            for kind, data in self.sent
-            if kind == "comm_msg" and data["method"] == "custom"
-        ]
-
-    def snapshots(self) -> list[dict[str, Any]]:
-        """The snapshots that were sent after the first."""
-        return [
-            data["state"]["snapshot"]
-            for kind, data in self.sent
-            if kind == "comm_msg" and "snapshot" in data.get("state", {})
-        ]
-
-    def answers(self) -> list[dict[str, Any]]:
-        return [message for message in self.custom() if message["type"] == "answer"]
-
-
-class Browser:
-    """A view that follows the messages of a wire."""
-
-    def __init__(self, wire: Wire) -> None:
-        _, opened = wire.sent[0]
-        self.wire = wire
-        self.seq = 0
-        self.screen = ChatScreen()
-        self.load(opened["state"]["snapshot"])
-        self._read = 0
-
-    def load(self, snapshot: dict[str, Any]) -> None:
-        self.seq = snapshot["seq"]
-        self.screen = ChatScreen()
-        self.screen.apply([["status", snapshot["status"]]])
-        for message in snapshot["messages"]:
-            key = message["key"]
-            self.screen.apply([["message", key, message["attributes"]]])
-            for part in message["parts"]:
-                self.screen.apply([["part", key, part["key"], part["attributes"]]])
-                self.screen.apply(
-                    ["put", key, part["key"], number, 0, 0, html]
-                    for number, html in enumerate(part["blocks"])
-                )
-
-    def follow(self) -> None:
-        """Apply all messages that have come; each has the next number."""
-        messages = self.wire.custom()
-        for message in messages[self._read :]:
-            if message["type"] == "ops" and message["seq"] > self.seq:
-                assert message["seq"] == self.seq + 1
-                self.seq = message["seq"]
-                self.screen.apply(message["ops"])
-        self._read = len(messages)
-
-
 @pytest.fixture(autouse=True)
 def wires(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Wire]]:
-    """Every comm that is opened, in order; the package lets it be replaced."""
-    opened: list[Wire] = []
-
-    def create(*args: Any, **kwargs: Any) -> Wire:
-        opened.append(Wire(*args, **kwargs))
-        return opened[-1]
-
-    monkeypatch.setattr(comm, "create_comm", create)
-    yield opened
-    ipywidgets.Widget.close_all()
-
-
-def wire_of(view: ChatView) -> Wire:
-    assert isinstance(view.comm, Wire)
-    return view.comm
+    yield from open_wires(monkeypatch)
 
 
 REPLY = [
@@ -131,6 +29,26 @@ REPLY = [
     *tool_chunks("call-1", "search", '{"q": "x"}', '{"hits": []}'),
     *text_chunks("# Head\n\nSome **text**.\n\n- a\n- b\n\n```py\nx = 1\n```\n", size=3),
 ]
+
+
+class SlowChat(FakeChat):
+    """It takes a message when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sending = asyncio.Event()
+        self.go_on = asyncio.Event()
+
+    async def send_message(
+        self,
+        text: str,
+        *,
+        model: str | None = None,
+        client_message_id: str | None = None,
+    ) -> str:
+        self.sending.set()
+        await self.go_on.wait()
+        return await super().send_message(text)
 
 
 # --- what is sent --------------------------------------------------------------------
@@ -189,7 +107,7 @@ async def test_a_long_reply_is_sent_in_proportion_to_its_length() -> None:
     for start in range(0, len(text), 100):
         delta = text[start : start + 100]
         chat.feed({"type": "text-delta", "id": "text-0", "delta": delta})
-        view._flush()  # as often as a slow reply lets it happen
+        view._panes[0].flush()  # as often as a slow reply lets it happen
     chat.end()
     sizes = [len(json.dumps(data)) for _, data in wire.sent[1:]]
     messages = [len(json.dumps(message)) for message in wire.custom()]
@@ -240,7 +158,7 @@ async def test_a_page_that_is_reloaded_gets_what_is_shown_by_then() -> None:
     view = ChatView(chat)
     chat.begin()
     chat.feed(*REPLY[:-3])
-    snapshot = view.get_state("snapshot")["snapshot"]
+    (snapshot,) = view.get_state("snapshot")["snapshot"]["panes"]
     late = Browser(wire_of(view))
     late.load(snapshot)
     chat.feed(*REPLY[-3:])
@@ -334,7 +252,7 @@ async def test_a_message_is_sent() -> None:
     wire_of(view).receive({"type": "send", "id": "1", "text": "hello *you*"})
     await wire_of(view).until(wire_of(view).answers)
     assert chat.sent == ["hello *you*"]
-    assert {"type": "received", "id": "1"} in wire_of(view).custom()
+    assert {"pane": 0, "type": "received", "id": "1"} in wire_of(view).custom()
 
 
 @pytest.mark.parametrize("text", ["", "  \n"])
@@ -357,6 +275,68 @@ async def test_while_a_reply_is_written_nothing_is_sent() -> None:
     assert "Stop it first" in wire_of(view).answers()[0]["error"]
 
 
+async def test_while_a_message_is_sent_no_other_is() -> None:
+    chat = SlowChat()
+    view = ChatView(chat)
+    browser = Browser(wire_of(view))
+    wire_of(view).receive({"type": "send", "id": "1", "text": "one"})
+    await asyncio.wait_for(chat.sending.wait(), 5)
+    browser.follow()
+    assert browser.screen.status["label"] == "Sending…"
+    assert not browser.screen.status["canSend"]
+    wire_of(view).receive({"type": "send", "id": "2", "text": "two"})
+    await wire_of(view).until(wire_of(view).answers)
+    assert "just being sent" in wire_of(view).answers()[0]["error"]
+    chat.go_on.set()
+    await wire_of(view).until(lambda: len(wire_of(view).answers()) == 2)
+    browser.follow()
+    assert chat.sent == ["one"]
+    assert browser.screen.status["label"] == "Sent"
+    assert browser.screen.status["canSend"]
+
+
+async def test_a_message_that_is_refused_is_not_called_sent() -> None:
+    chat = FakeChat()
+    chat.refusal = KitError("There is no connection.")
+    view = ChatView(chat)
+    browser = Browser(wire_of(view))
+    wire_of(view).receive({"type": "send", "id": "1", "text": "one"})
+    await wire_of(view).until(wire_of(view).answers)
+    browser.follow()
+    assert browser.screen.status["label"] == "Ready"
+    assert browser.screen.status["notice"] == "There is no connection."
+    assert browser.screen.status["canSend"]
+
+
+async def test_the_last_message_is_sent_again_as_another_one() -> None:
+    chat = FakeChat()
+    view = ChatView(chat)
+    chat.ask("\nfirst")
+    await chat.stream(REPLY, pace=2_000)
+    chat.ask("\n*second*\n")
+    await chat.stream(REPLY[:3], pace=2_000)
+    wire_of(view).receive({"type": "retry", "id": "1"})
+    await wire_of(view).until(wire_of(view).answers)
+    assert chat.sent == ["\n*second*\n"]
+    said = [row["content"] for row in chat.rows if row["role"] == "USER"]
+    assert said == ["\nfirst", "\n*second*\n", "\n*second*\n"]
+
+
+async def test_what_cannot_be_sent_again_says_why() -> None:
+    chat = FakeChat()
+    view = ChatView(chat)
+    wire_of(view).receive({"type": "retry", "id": "1"})
+    await wire_of(view).until(wire_of(view).answers)
+    chat.ask("hello?")
+    chat.begin()
+    wire_of(view).receive({"type": "retry", "id": "2"})
+    await wire_of(view).until(lambda: len(wire_of(view).answers()) == 2)
+    nothing, early = [answer["error"] for answer in wire_of(view).answers()]
+    assert "no message that could be sent again" in nothing
+    assert "Stop it first" in early
+    assert chat.sent == []
+
+
 async def test_a_message_is_copied_as_markdown() -> None:
     chat = FakeChat()
     view = ChatView(chat)
@@ -371,7 +351,11 @@ async def test_a_message_is_copied_as_markdown() -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [None, [], "stop", {}, {"type": "x"}, {"type": "stop"}, {"type": "send", "id": 1}],
+    [
+        *(None, [], "stop", {}, {"type": "x"}, {"type": "stop"}),
+        *({"type": "send", "id": 1}, {"type": "stop", "id": "1", "pane": 1}),
+        *({"type": "stop", "id": "1", "pane": -1}, {"type": "snapshot", "pane": "0"}),
+    ],
 )
 async def test_nonsense_from_a_view_is_logged_and_harms_nothing(
     content: Any, caplog: pytest.LogCaptureFixture
@@ -403,6 +387,31 @@ async def test_a_view_may_speak_from_another_thread() -> None:
     await asyncio.wait_for(chat.stopped.wait(), 5)
     speaker.join()
     assert threads == [threading.main_thread()]
+
+
+async def test_the_figures_come_a_few_times_a_second() -> None:
+    chat = FakeChat()
+    view = ChatView(chat)
+    wire = wire_of(view)
+    chat.begin()
+    chat.feed({"type": "text-start", "id": "text-0"})
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    while loop.time() < started + 0.8:
+        chat.feed({"type": "text-delta", "id": "text-0", "delta": "word "})
+        await asyncio.sleep(0.01)
+    elapsed = loop.time() - started
+    statuses = [op for message in wire.custom() for op in message["ops"]]
+    statuses = [op[1] for op in statuses if op[0] == "status"]
+    assert 2 <= len(statuses) <= elapsed / 0.25 + 3
+    texts = [text for text, _ in statuses[-1]["figures"]]
+    assert any(text.startswith("≈ ") and "tokens" in text for text in texts)
+    chat.end(usage={"completionTokens": 1234.0})
+    browser = Browser(wire)
+    browser.follow()
+    figures = dict(browser.screen.status["figures"])
+    assert "1,234 tokens" in figures
+    assert "counted" in figures["1,234 tokens"]
 
 
 async def test_an_error_of_the_source_is_shown() -> None:

@@ -47,7 +47,7 @@ def stored_snapshot(notebook: Any) -> dict[str, Any]:
     (snapshot,) = (
         each["state"]["snapshot"] for each in states if "snapshot" in each["state"]
     )
-    found: dict[str, Any] = json.loads(json.dumps(snapshot))
+    found: dict[str, Any] = json.loads(json.dumps(snapshot["panes"][0]))
     return found
 
 

@@ -7,7 +7,7 @@ import pytest
 from fake_chat import FakeChat, text_chunks, tool_chunks
 
 from kit.widget import ChatView
-from kit.widget.static import to_html, to_text
+from kit.widget.static import Face, to_html, to_text
 from kit.widget.transcript import Transcript
 
 ANSWER = (
@@ -81,11 +81,8 @@ def test_headings_stay_out_of_the_table_of_contents() -> None:
 def shown_of(source: FakeChat, limit: int) -> tuple[str, str]:
     transcript = Transcript(lambda: 0.0)
     transcript.show_messages(source.messages)
-    messages = list(transcript.messages.values())
-    return (
-        to_html("", "Done", messages, limit=limit),
-        to_text("", "Done", messages, limit=limit),
-    )
+    faces = [Face("", "Done", list(transcript.messages.values()))]
+    return to_html(faces, limit=limit), to_text(faces, limit=limit)
 
 
 def test_of_many_messages_the_newest_are_kept() -> None:

@@ -52,6 +52,8 @@ class ShownPart:
         self._clock = clock
         self._started: float | None = None
         self._pieces: list[str] = []
+        self.length = 0
+        """Characters of `text`."""
         self._growing: Growing
         self._waiting: list[str]  # text that is not in `_growing` yet
         self._patches: list[Patch]
@@ -68,6 +70,7 @@ class ShownPart:
     def append(self, text: str) -> None:
         text = _encodable(text)
         self._pieces.append(text)
+        self.length += len(text)
         self._waiting.append(text)
 
     def show(
@@ -138,7 +141,7 @@ class ShownPart:
             return False
         cleared = self.is_finished or not text.startswith(old)
         if cleared:
-            self._pieces = []
+            self._pieces, self.length = [], 0
             self._clear()
             old = ""
         self.append(text[len(old) :])

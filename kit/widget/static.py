@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from kit.widget.highlight import highlight_code
 from kit.widget.shown import ShownPart
 from kit.widget.transcript import ShownMessage
 
-__all__ = ["FACE_LIMIT", "code_to_html", "to_html", "to_text"]
+__all__ = ["FACE_LIMIT", "Face", "code_to_html", "to_html", "to_text"]
 
 FACE_LIMIT = 250_000
 """Characters of a face that is kept in a notebook: code hosts show no large files."""
@@ -34,7 +35,8 @@ _PLAIN = (
 _CODE_TEXT = "background:transparent;color:#1f2328"
 _STYLES = {
     "kit-chat": f"border:{_LINE};border-radius:8px;padding:8px 16px;max-width:960px;"
-    "overflow-wrap:break-word",
+    "overflow-wrap:break-word;flex:1 1 360px;min-width:0",
+    "kit-sides": "display:flex;flex-wrap:wrap;gap:16px;align-items:flex-start",
     "kit-head": f"border-bottom:{_LINE};padding:4px 0 8px 0;margin:0 0 8px 0",
     "kit-message": "margin:0 0 16px 0",
     "kit-role": "font-weight:bold;margin:0 0 4px 0",
@@ -79,28 +81,24 @@ _CALL_STATES = {
 }
 
 
-def to_html(
-    title: str,
-    status: str,
-    messages: Iterable[ShownMessage],
-    *,
-    limit: int | None = None,
-) -> str:
+@dataclass(frozen=True, slots=True)
+class Face:
+    """A chat as it is to be shown."""
+
+    title: str
+    status: str
+    messages: list[ShownMessage]
+
+
+def to_html(faces: Sequence[Face], *, limit: int | None = None) -> str:
     """One self-contained element: no script, no style sheet, nothing to be loaded.
 
     With a `limit`, in characters, a long message is cut and the newest messages that
     fit are shown; it says what is left out.
     """
-    heading = f"<strong>{html.escape(title)}</strong> " if title else ""
-    every = list(messages)
-    shown = _newest([_message_html(message, limit) for message in every], limit)
-    body = "".join(shown) or '<p class="kit-dim">No messages yet.</p>'
-    if left_out := len(every) - len(shown):
-        body = f'<p class="kit-dim">{_left_out(left_out)}</p>{body}'
-    page = (
-        f'<div class="kit-chat"><div class="kit-head">{heading}'
-        f'<span class="kit-dim">{html.escape(status)}</span></div>{body}</div>'
-    )
+    page = "".join(_face_html(face, limit) for face in faces)
+    if len(faces) > 1:
+        page = f'<div class="kit-sides">{page}</div>'
     return _styled(page)
 
 
@@ -119,6 +117,18 @@ def _styled(page: str) -> str:
         page = page.replace(plain, styled)
     page = _HEADING.sub(_plain_heading, page)
     return _CLASS.sub(lambda found: f' style="{_STYLES[found[1]]}"', page)
+
+
+def _face_html(face: Face, limit: int | None) -> str:
+    heading = f"<strong>{html.escape(face.title)}</strong> " if face.title else ""
+    shown = _newest([_message_html(each, limit) for each in face.messages], limit)
+    body = "".join(shown) or '<p class="kit-dim">No messages yet.</p>'
+    if left_out := len(face.messages) - len(shown):
+        body = f'<p class="kit-dim">{_left_out(left_out)}</p>{body}'
+    return (
+        f'<div class="kit-chat"><div class="kit-head">{heading}'
+        f'<span class="kit-dim">{html.escape(face.status)}</span></div>{body}</div>'
+    )
 
 
 def _newest(messages: list[str], limit: int | None) -> list[str]:
@@ -222,18 +232,15 @@ def _seconds(part: ShownPart) -> str:
     return f" · {seconds:.1f} s" if seconds is not None else ""
 
 
-def to_text(
-    title: str,
-    status: str,
-    messages: Iterable[ShownMessage],
-    *,
-    limit: int | None = None,
-) -> str:
+def to_text(faces: Sequence[Face], *, limit: int | None = None) -> str:
     """The same in plain text; replies stay Markdown."""
-    every = list(messages)
-    shown = _newest([_message_text(message, limit) for message in every], limit)
-    lines = [f"{title} [{status}]" if title else f"[{status}]"]
-    if left_out := len(every) - len(shown):
+    return "\n\n".join(_face_text(face, limit) for face in faces)
+
+
+def _face_text(face: Face, limit: int | None) -> str:
+    shown = _newest([_message_text(each, limit) for each in face.messages], limit)
+    lines = [f"{face.title} [{face.status}]" if face.title else f"[{face.status}]"]
+    if left_out := len(face.messages) - len(shown):
         lines += ["", _left_out(left_out)]
     return "\n".join([*lines, *shown])
 

@@ -52,6 +52,8 @@ class ShownMessage:
 
     def source(self) -> str:
         """Its text as it was written, for a clipboard."""
+        if self.row is not None and self.attributes["role"] == "user":
+            return str(self.row["content"])
         texts = (
             part.text
             for part in self.parts.values()
@@ -79,6 +81,20 @@ class Transcript:
     @property
     def has_live_parts(self) -> bool:
         return self._live_key is not None and bool(self.messages[self._live_key].parts)
+
+    @property
+    def live_length(self) -> int:
+        """How many characters the live parts have. O(parts)."""
+        if self._live_key is None:
+            return 0
+        return sum(part.length for part in self.messages[self._live_key].parts.values())
+
+    def last_question(self) -> str | None:
+        """The text of the newest message of the user; None if there is none."""
+        for message in reversed(self.messages.values()):
+            if message.attributes["role"] == "user":
+                return message.source()
+        return None
 
     # --- what a source says ---------------------------------------------------------
 

@@ -13,9 +13,10 @@ const SILENCE = 4000; // ms without a message during a turn, after which to ask
 const HIDDEN_PACE = 1000; // ms between two updates in a tab that is hidden
 
 export class Feed {
-  /** `send` sends a message to the kernel. */
-  constructor(send) {
-    this.send = send;
+  /** `number` is that of the chat in the widget. */
+  constructor(kernel, number) {
+    this.kernel = kernel;
+    this.number = number;
     this.seq = 0;
     this.status = {};
     this.panes = new Set();
@@ -71,11 +72,16 @@ export class Feed {
     for (const pane of this.panes) pane.appear();
   }
 
+  /** See `Kernel.request`. */
+  request(content, handlers) {
+    this.kernel.request({ pane: this.number, ...content }, handlers);
+  }
+
   askForSnapshot() {
     const now = performance.now();
     if (this.askedAt && now - this.askedAt < ASK_AGAIN) return;
     this.askedAt = now;
-    this.send({ type: "snapshot" });
+    this.kernel.send({ pane: this.number, type: "snapshot" });
   }
 
   /** If the last message of a turn is lost, no later one shows the gap. */
@@ -83,7 +89,7 @@ export class Feed {
     const now = performance.now();
     if (this.status.active && now - this.heardAt > SILENCE) {
       this.heardAt = now;
-      this.send({ type: "check", seq: this.seq });
+      this.kernel.send({ pane: this.number, type: "check", seq: this.seq });
     }
   }
 

@@ -1,11 +1,12 @@
-/** One chat in a view: its head with the status line, and its messages. */
+/** One chat in a view: its head with the status line, its messages and its notice. */
 
 import { copyFor } from "./clipboard.js";
 import { inSeconds, make, setText } from "./elements.js";
 
 const NEAR_END = 32; // px from the end that still count as being there
 const TICK = 200; // ms
-const COPY_PATIENCE = 1000; // ms until a text is copied without the kernel
+const COPY_PATIENCE = 1000; // ms until a text is taken from the screen, not the kernel
+const BUSY = "The kernel has not answered yet. It is busy with a cell, or not running.";
 
 export class Pane {
   /** A pane of `view`, which has what all of its panes share. */
@@ -16,6 +17,7 @@ export class Pane {
     this.isAtEnd = true;
     this.scrollTop = 0;
     this.hint = "";
+    this.unsent = ""; // a message that this side did not take, but another did
     this.ticking = null;
     this.transcript = feed.add(this);
     this.#build();
@@ -32,8 +34,10 @@ export class Pane {
 
   #build() {
     this.title = make("div", "kit-title");
+    this.dot = make("span", "kit-dot", { "aria-hidden": "true" });
     this.statusText = make("span", "kit-status-text");
-    this.time = make("span", "kit-time kit-dim");
+    this.time = make("span", "kit-figure kit-time");
+    this.figures = make("span", "kit-figures");
     const empty = make("p", "kit-empty kit-dim", {}, "No messages yet.");
     this.log = make(
       "div",
@@ -44,25 +48,16 @@ export class Pane {
     );
     this.jump = make("button", "kit-jump", { type: "button" }, "↓ Jump to latest");
     this.jump.hidden = true;
+    this.noticeText = make("span", "");
+    this.again = make("button", "kit-action", { type: "button" }, "Send it again");
+    this.again.hidden = true;
     this.notice = make("div", "kit-notice", { role: "alert" });
+    const line = [this.dot, this.statusText, this.time, this.figures];
     this.root = make(
       "div",
       "kit-pane",
-      {},
-      make(
-        "header",
-        "kit-head",
-        {},
-        this.title,
-        make(
-          "div",
-          "kit-status",
-          {},
-          make("span", "kit-dot", { "aria-hidden": "true" }),
-          this.statusText,
-          this.time,
-        ),
-      ),
+      { role: "group" },
+      make("header", "kit-head", {}, this.title, make("div", "kit-status", {}, ...line)),
       make("div", "kit-frame", {}, this.log, this.jump),
       this.notice,
     );
@@ -83,11 +78,13 @@ export class Pane {
       if (details) details.dataset.touched = "true";
     });
     this.jump.addEventListener("click", () => this.scrollToEnd());
+    this.again.addEventListener("click", () => this.send(this.unsent));
   }
 
   /** The transcript or the status has changed. */
   update(status) {
     if (status !== this.status) this.#showStatus(status);
+    this.#allowActions();
     if (!this.root.isConnected) return;
     if (this.isAtEnd) this.log.scrollTop = this.log.scrollHeight;
     else this.jump.hidden = false;
@@ -109,49 +106,87 @@ export class Pane {
   // --- status ---------------------------------------------------------------------
 
   #showStatus(status) {
-    const wasActive = this.status.active;
+    const wasActive = Boolean(this.status.active);
     this.status = status;
     this.statusAt = performance.now();
     this.root.dataset.status = status.state ?? "idle";
+    this.root.setAttribute("aria-label", status.title || "Chat");
     setText(this.title, status.title ?? "");
     setText(this.statusText, status.label ?? "");
     this.log.setAttribute("aria-busy", String(Boolean(status.active)));
     clearInterval(this.ticking);
     if (status.active) this.ticking = setInterval(() => this.#showTime(), TICK);
     this.#showTime();
+    this.#showFigures(status.figures ?? []);
     this.showNotice();
-    this.view.statusChanged(this, Boolean(wasActive));
+    this.view.statusChanged(this, wasActive);
   }
 
   #showTime() {
-    const { active, elapsed, first } = this.status;
-    const words = [];
-    if (typeof elapsed === "number") {
-      const since = active ? (performance.now() - this.statusAt) / 1000 : 0;
-      words.push(inSeconds(elapsed + since));
+    const { active, elapsed, elapsedTip } = this.status;
+    const known = typeof elapsed === "number";
+    const since = active ? (performance.now() - this.statusAt) / 1000 : 0;
+    setText(this.time, known ? inSeconds(elapsed + since) : "");
+    this.time.title = known ? elapsedTip : "";
+  }
+
+  #showFigures(figures) {
+    while (this.figures.childElementCount > figures.length) {
+      this.figures.lastElementChild.remove();
     }
-    if (typeof first === "number") words.push(`first part after ${first.toFixed(2)} s`);
-    setText(this.time, words.map((word) => ` · ${word}`).join(""));
+    figures.forEach(([text, tip], number) => {
+      while (this.figures.childElementCount <= number) {
+        this.figures.append(make("span", "kit-figure"));
+      }
+      const figure = this.figures.children[number];
+      setText(figure, text);
+      if (figure.title !== tip) figure.title = tip;
+    });
   }
 
   /** What the view itself has to say, or else the kernel. */
   showNotice(hint = this.hint) {
     this.hint = hint;
-    setText(this.notice, hint || this.status.notice || "");
+    const text = hint || this.status.notice || "";
+    this.again.hidden = !this.unsent;
+    this.again.title = this.unsent;
+    if (!text) return this.notice.replaceChildren();
+    setText(this.noticeText, text);
+    if (!this.notice.firstChild) this.notice.append(this.noticeText, this.again);
   }
 
   // --- what its buttons do --------------------------------------------------------
 
+  /** Only the last message can be sent again, and nothing while a reply is written. */
+  #allowActions() {
+    const may = Boolean(this.status.canSend);
+    const retry = this.transcript.retry;
+    if (retry && retry.disabled === may) retry.disabled = !may;
+  }
+
   #act(button) {
+    const message = button.closest("[data-message]");
     switch (button.dataset.do) {
       case "copy-code": {
         const code = button.closest(".kit-code").querySelector("code");
         return copyFor(button, code.textContent);
       }
-      case "copy": {
-        const message = button.closest("[data-message]");
+      case "copy":
         return this.#source(message, (text) => copyFor(button, text));
-      }
+      case "edit":
+        return this.#source(message, (text) => this.view.edit(text));
+      case "retry":
+        this.view.focus();
+        this.scrollToEnd();
+        return this.ask({ type: "retry" });
+    }
+  }
+
+  /** Edit the last message of the user, if there is one. */
+  recall() {
+    const questions = this.transcript.root.querySelectorAll("[data-role=user]");
+    if (questions.length) {
+      this.#source(questions[questions.length - 1], (text) => this.view.edit(text));
     }
   }
 
@@ -165,9 +200,36 @@ export class Pane {
       used = true;
     };
     setTimeout(() => finish(shown), COPY_PATIENCE);
-    this.view.kernel.request(
+    this.feed.request(
       { type: "copy", message: message.dataset.message },
       { answered: ({ text }) => finish(text ?? shown) },
     );
+  }
+
+  // --- to the kernel --------------------------------------------------------------
+
+  /** Ask the kernel; errors come back in the status, as the notice. */
+  ask(content, { received, answered } = {}) {
+    this.feed.request(content, {
+      busy: () => this.showNotice(BUSY),
+      received: () => {
+        this.showNotice("");
+        received?.();
+      },
+      answered,
+    });
+  }
+
+  /** Send a message; `handlers` as those of `ask`. */
+  send(text, handlers) {
+    this.unsent = "";
+    this.scrollToEnd();
+    this.ask({ type: "send", text }, handlers);
+  }
+
+  /** Another side has taken `text`, this one not: offer to send it here again. */
+  offerAgain(text) {
+    this.unsent = text;
+    this.showNotice();
   }
 }

@@ -11,6 +11,8 @@ const CALL_STATES = {
   unanswered: "no result",
 };
 
+const KEPT = "What was written before is kept, above.";
+
 /** The element of a new part; its text goes into `.kit-body`. */
 export function makePart({ type }) {
   const body = make("div", "kit-body");
@@ -59,6 +61,7 @@ export function makePart({ type }) {
         make("strong", "", {}, "Error"),
         make("span", "kit-dim kit-kind"),
         body,
+        make("p", "kit-note"),
       );
     default:
       return make("div", "kit-part kit-text", {}, body);
@@ -94,6 +97,8 @@ export function describePart(element, attributes) {
     }
     case "error":
       say(".kit-kind", attributes.kind);
+      // The last note: those in its text come before.
+      setText(element.lastElementChild, element.previousElementSibling ? KEPT : "");
       break;
   }
 }

@@ -12,6 +12,11 @@ import { describePart, makePart } from "./parts.js";
 
 const ROLES = { user: "You", assistant: "Assistant", system: "System" };
 
+const ENDINGS_OF = { queued: "waiting", stopped: "stopped", failed: "failed" };
+
+const RETRY = "Send the last message again, as a new one: what was said stays.";
+const EDIT = "Change this text and send it as a new message: what was said stays.";
+
 const KEY_SEPARATOR = "\u0000";
 
 export class Transcript {
@@ -80,6 +85,11 @@ export class Transcript {
     }
   }
 
+  /** The button that sends the last message again; only the last message shows its. */
+  get retry() {
+    return this.root.lastElementChild?.querySelector("[data-do=retry]");
+  }
+
   /** Keep long texts cheap. To be called when the page is laid out. */
   tidy() {
     for (const element of this.grown) cutText(element);
@@ -87,8 +97,12 @@ export class Transcript {
   }
 
   #message(key, attributes) {
+    const { role, status, model, tokens } = attributes;
     let element = this.messages.get(key);
     if (!element) {
+      const actions = [action("copy", "Copy", "Copy message")];
+      if (role === "user") actions.unshift(action("edit", "Edit", "Edit message", EDIT));
+      actions.unshift(action("retry", "Retry", "Retry", RETRY));
       element = make(
         "article",
         "kit-message",
@@ -100,7 +114,7 @@ export class Transcript {
           make("span", "kit-role"),
           make("span", "kit-model kit-dim"),
           make("span", "kit-ending kit-dim"),
-          make("span", "kit-actions", {}, action("copy", "Copy", "Copy message")),
+          make("span", "kit-actions", {}, ...actions),
         ),
         make("div", "kit-parts"),
       );
@@ -108,12 +122,12 @@ export class Transcript {
       this.root.append(element);
       this.messages.set(key, element);
     }
-    const { role, status, model, tokens } = attributes;
     element.dataset.role = role;
     element.dataset.status = status;
     const ending = [];
-    if (role === "assistant" && status === "stopped") ending.push("stopped");
-    if (role === "assistant" && status === "failed") ending.push("failed");
+    if (ENDINGS_OF[status] && (role === "assistant" || status === "queued")) {
+      ending.push(ENDINGS_OF[status]);
+    }
     if (tokens) ending.push(`${tokens} tokens`);
     const say = (selector, text) => setText(element.querySelector(selector), text);
     say(".kit-role", ROLES[role] ?? role);
@@ -181,7 +195,8 @@ function partKey(message, part) {
   return message + KEY_SEPARATOR + part;
 }
 
-function action(name, text, label) {
+function action(name, text, label, title = "") {
   const attributes = { type: "button", "data-do": name, "aria-label": label };
+  if (title) attributes.title = title;
   return make("button", "kit-action", attributes, text);
 }

@@ -1,10 +1,9 @@
 /** One view of the widget: its panes, and the composer below them. */
 
 import { Composer } from "./composer.js";
-import { make } from "./elements.js";
+import { make, setText } from "./elements.js";
 import { Pane } from "./pane.js";
 
-const BUSY = "The kernel has not answered yet. It is busy with a cell, or not running.";
 const FOCUS_GAP = 500; // ms between leaving the page and coming back with the focus
 
 const ENDINGS = {
@@ -14,28 +13,28 @@ const ENDINGS = {
 };
 
 export class View {
-  constructor(feed, kernel) {
-    this.kernel = kernel;
+  constructor(feeds) {
     this.el = null; // where it is
     this.home = null; // what that is in
     this.leftAt = 0; // when the focus left for nowhere, as it does with the element
     this.composer = new Composer({
       onSend: (text) => this.#send(text),
-      onStop: () => this.#ask({ type: "stop" }),
+      onStop: () => this.#stop(),
+      onRecall: () => this.#recall(),
     });
     this.announcer = make("div", "kit-hidden", { "aria-live": "polite" });
-    this.pane = new Pane(feed, this);
+    this.panes = feeds.map((feed) => new Pane(feed, this));
     this.root = make(
       "section",
       "kit-chat",
       // Keys pressed in here are not JupyterLab's shortcuts.
       { "aria-label": "Chat", "data-lm-suppress-shortcuts": "true" },
-      this.pane.root,
+      make("div", "kit-panes", {}, ...this.panes.map((pane) => pane.root)),
       this.composer.root,
       this.announcer,
     );
-    this.pane.update(feed.status);
-    this.#watchFocus();
+    this.#listen();
+    for (const pane of this.panes) pane.update(pane.feed.status);
   }
 
   /** Go into `el`, which is on the page; again if it was somewhere else before. */
@@ -46,7 +45,7 @@ export class View {
     this.home = el.parentElement;
     el.append(this.root);
     this.composer.fit();
-    this.pane.appear();
+    for (const pane of this.panes) pane.appear();
     if (hadFocus && document.activeElement === document.body) {
       input.focus({ preventScroll: true });
     }
@@ -59,11 +58,11 @@ export class View {
   }
 
   end() {
-    this.pane.end();
+    for (const pane of this.panes) pane.end();
     this.root.remove();
   }
 
-  #watchFocus() {
+  #listen() {
     const { input } = this.composer;
     input.addEventListener("focus", () => {
       this.leftAt = Infinity;
@@ -71,40 +70,72 @@ export class View {
     input.addEventListener("blur", (event) => {
       this.leftAt = event.relatedTarget ? 0 : performance.now();
     });
+    this.root.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape" || event.isComposing) return;
+      if (this.composer.isEditing) this.composer.endEditing();
+      else if (!this.composer.stop.disabled) this.#stop();
+      else return;
+      event.preventDefault();
+      event.stopPropagation();
+    });
+  }
+
+  focus() {
+    this.composer.input.focus({ preventScroll: true });
+  }
+
+  edit(text) {
+    this.composer.edit(text);
   }
 
   /** The status of `pane` is another. */
   statusChanged(pane, wasActive) {
-    const { status } = pane;
-    this.root.dataset.status = status.state ?? "idle";
-    this.composer.stop.disabled = !status.canStop;
-    this.composer.send.disabled = !status.canSend;
+    const statuses = this.panes.map((each) => each.status);
+    const active = statuses.find((status) => status.active);
+    this.root.dataset.status = (active ?? pane.status).state ?? "idle";
+    const { send, stop } = this.composer;
+    // A button that cannot be pressed any more must not keep the focus.
+    if (document.activeElement === stop && !active) this.focus();
+    stop.disabled = !statuses.some((status) => status.canStop);
+    send.disabled = !statuses.every((status) => status.canSend);
     // For screen readers, once: the growing text itself would flood them.
-    if (status.active) this.announcer.textContent = "";
-    else if (wasActive) this.announcer.textContent = ENDINGS[status.state] ?? "";
+    if (pane.status.active && !wasActive) this.#announce(pane, "A reply is being written.");
+    if (wasActive && !pane.status.active) {
+      this.#announce(pane, ENDINGS[pane.status.state] ?? "");
+    }
   }
 
-  /** Ask the kernel; errors come back in the status, as the notice. */
-  #ask(content, { received, answered } = {}) {
-    const { pane } = this;
-    this.kernel.request(content, {
-      busy: () => pane.showNotice(BUSY),
-      received: () => {
-        pane.showNotice("");
-        received?.();
-      },
-      answered,
-    });
+  #announce(pane, text) {
+    const of = this.panes.length > 1 ? `${pane.status.title}: ` : "";
+    setText(this.announcer, text && of + text);
   }
 
+  #stop() {
+    for (const pane of this.panes) {
+      if (pane.status.canStop) pane.ask({ type: "stop" });
+    }
+  }
+
+  /** To all panes. A text that none has taken comes back into the box. */
   #send(text) {
-    this.pane.scrollToEnd();
-    this.#ask(
-      { type: "send", text },
-      {
-        received: () => this.composer.exchange(text, ""),
-        answered: ({ error }) => error && this.composer.exchange("", text),
-      },
-    );
+    const refused = [];
+    let answers = 0;
+    const answered = (pane, error) => {
+      answers += 1;
+      if (error) refused.push(pane);
+      if (answers < this.panes.length) return;
+      if (refused.length === this.panes.length) this.composer.putBack(text);
+      else for (const each of refused) each.offerAgain(text);
+    };
+    for (const pane of this.panes) {
+      pane.send(text, {
+        received: () => this.composer.clear(text),
+        answered: ({ error }) => answered(pane, error),
+      });
+    }
+  }
+
+  #recall() {
+    this.panes[0].recall();
   }
 }

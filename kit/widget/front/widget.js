@@ -11,18 +11,25 @@ class Widget {
   constructor(model) {
     this.views = new Set();
     this.kernel = new Kernel(model);
-    this.feed = new Feed((content) => this.kernel.send(content));
-    this.feed.load(model.get("snapshot"));
-    model.on("change:snapshot", () => this.feed.offer(model.get("snapshot")));
+    const snapshots = () => model.get("snapshot")?.panes ?? [];
+    this.feeds = snapshots().map((snapshot, number) => {
+      const feed = new Feed(this.kernel, number);
+      feed.load(snapshot);
+      return feed;
+    });
+    model.on("change:snapshot", () => {
+      this.feeds.forEach((feed, number) => feed.offer(snapshots()[number]));
+    });
     model.on("msg:custom", (message) => {
-      if (message.type === "ops") this.feed.receive(message);
+      if (message.type === "ops") this.feeds[message.pane].receive(message);
       else this.kernel.hear(message);
     });
   }
 
   /** Check now and then whether something was missed; call the result to end that. */
   startChecking() {
-    const checking = setInterval(() => this.feed.check(), CHECK_PACE);
+    const check = () => this.feeds.forEach((feed) => feed.check());
+    const checking = setInterval(check, CHECK_PACE);
     return () => clearInterval(checking);
   }
 
@@ -38,7 +45,7 @@ class Widget {
     let view = null;
     const settle = () => {
       if (view || !el.isConnected) return;
-      view = this.#leftBehind(el.parentElement) ?? new View(this.feed, this.kernel);
+      view = this.#leftBehind(el.parentElement) ?? new View(this.feeds);
       this.views.add(view);
       view.moveTo(el);
     };
