@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from kit.doctor import diagnose
     from kit.show import show_diff, show_source, show_source_diff
     from kit.stack import Stack
-    from kit.widget import ChatView
+    from kit.widget import ChatView, SplitView
 
 __version__ = "0.1.0"
 
@@ -26,6 +26,7 @@ __all__ = [
     "Checks",
     "Deployment",
     "Recorder",
+    "SplitView",
     "Stack",
     "diagnose",
     "show_diff",
@@ -42,6 +43,7 @@ _HOMES = {
     "Checks": "kit.checks",
     "Deployment": "kit.client",
     "Recorder": "kit.checks",
+    "SplitView": "kit.widget",
     "Stack": "kit.stack",
     "diagnose": "kit.doctor",
     "show_diff": "kit.show",

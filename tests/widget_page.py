@@ -13,7 +13,7 @@ import asyncio, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from fake_chat import FakeChat, text_chunks, tool_chunks
 from kit.errors import KitError
-from kit.widget import ChatView
+from kit.widget import ChatView, SplitView
 """
 ONE = """
 chat = FakeChat()

@@ -1,0 +1,132 @@
+"""Two chats side by side in a real browser: one box, two replies, two status lines."""
+
+from collections.abc import Iterator
+
+import pytest
+from browser import Lab, open_notebook, require_browser, start_lab
+from playwright.async_api import Locator, expect
+from widget_page import expect_output, view_of, write_notebook
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+
+TWO = """
+left, right = FakeChat(), FakeChat()
+split = SplitView(left, right, titles=("Socket.IO", "Convex"))
+split.show()
+
+async def answer(chat, pace):
+    await chat.until(lambda chat: chat.sent)
+    await chat.stream(text_chunks("word " * 600), pace=pace)
+
+async def answer_both():
+    await asyncio.gather(answer(left, 20), answer(right, 100))
+"""
+REPORT = 'print("ended", left.rows[-1]["status"], right.rows[-1]["status"])'
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    require_browser()
+    folder = tmp_path_factory.mktemp("notebooks")
+    with start_lab(folder, tmp_path_factory.mktemp("lab")) as running:
+        yield running
+
+
+async def expect_state(pane: Locator, state: str) -> None:
+    await expect(pane).to_have_attribute("data-status", state, timeout=30_000)
+
+
+async def test_one_message_is_answered_on_both_sides(lab: Lab) -> None:
+    path = write_notebook(lab, "both.ipynb", "await answer_both()", REPORT, show=TWO)
+    async with open_notebook(lab, path, width=1400) as notebook:
+        await notebook.run_all()
+        view = view_of(notebook)
+        left = view.get_by_role("group", name="Socket.IO")
+        right = view.get_by_role("group", name="Convex")
+        box = view.get_by_role("textbox", name="Message")
+        await box.fill("the same for both")
+        await box.press("Enter")
+        await expect(box).to_have_value("")
+        for pane in (left, right):
+            await expect(pane.locator("[data-role=user]")).to_contain_text(
+                "the same for both"
+            )
+            await expect(pane.locator(".kit-text").last).to_contain_text("word word")
+        await expect_state(right, "done")
+        await expect_state(left, "streaming")
+        await expect(view.get_by_role("button", name="Send")).to_be_disabled()
+        for pane, figures in ((left, "≈ "), (right, "tokens")):
+            await expect(pane.locator(".kit-status")).to_contain_text(figures)
+        await box.press("Escape")
+        await expect_state(left, "stopped")
+        await expect_output(notebook, "ended stopped complete")
+        await expect(view.get_by_role("button", name="Send")).to_be_enabled()
+        assert notebook.complaints == []
+
+
+async def test_a_side_that_refused_is_sent_it_again(lab: Lab) -> None:
+    path = write_notebook(
+        lab,
+        "refused.ipynb",
+        'left.refusal = KitError("There is no connection.")',
+        "await right.until(lambda chat: chat.sent)",
+        "left.refusal = None",
+        'await left.until(lambda chat: chat.sent)\nprint("got", left.sent, right.sent)',
+        show=TWO,
+    )
+    async with open_notebook(lab, path, width=1400) as notebook:
+        await notebook.run_all()
+        view = view_of(notebook)
+        left = view.get_by_role("group", name="Socket.IO")
+        box = view.get_by_role("textbox", name="Message")
+        await box.fill("hello")
+        await box.press("Enter")
+        await expect(left.get_by_role("alert")).to_contain_text("no connection")
+        await expect(box).to_have_value("")  # the other side has it
+        await expect(
+            view.get_by_role("group", name="Convex").get_by_role("alert")
+        ).to_have_count(0)
+        await left.get_by_role("button", name="Send it again").click()
+        await expect_output(notebook, "got ['hello'] ['hello']")
+        await expect(left.get_by_role("alert")).to_have_count(0)
+
+
+async def test_a_message_that_both_refuse_comes_back(lab: Lab) -> None:
+    path = write_notebook(
+        lab,
+        "both_refuse.ipynb",
+        'left.refusal = right.refusal = KitError("There is no connection.")',
+        show=TWO,
+    )
+    async with open_notebook(lab, path, width=1400) as notebook:
+        await notebook.run_all()
+        await notebook.until_idle()
+        view = view_of(notebook)
+        box = view.get_by_role("textbox", name="Message")
+        await box.fill("hello")
+        await box.press("Enter")
+        await expect(view.get_by_role("alert")).to_have_count(2)
+        await expect(box).to_have_value("hello")
+        await expect(view.get_by_role("button", name="Send it again")).to_have_count(0)
+
+
+@pytest.mark.parametrize(("width", "beside"), [(1400, True), (760, False)])
+async def test_in_a_narrow_output_the_sides_are_stacked(
+    lab: Lab, width: int, beside: bool
+) -> None:
+    path = write_notebook(lab, "narrow.ipynb", 'left.ask("x")', show=TWO)
+    async with open_notebook(lab, path, width=width) as notebook:
+        await notebook.run_all()
+        view = view_of(notebook)
+        await expect(view.locator("[data-role=user]")).to_have_count(1)
+        panes = [await pane.bounding_box() for pane in await panes_of(view)]
+        first, second = panes
+        assert first is not None
+        assert second is not None
+        assert (second["x"] > first["x"]) == beside
+        assert (second["y"] > first["y"]) == (not beside)
+        assert await view.evaluate("e => e.scrollWidth <= e.clientWidth")
+
+
+async def panes_of(view: Locator) -> list[Locator]:
+    return await view.locator(".kit-pane").all()
