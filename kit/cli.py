@@ -123,7 +123,19 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument(
         "--timeout", type=float, default=10.0, metavar="S", help="for each look (10)"
     )
-    doctor.add_argument("--format", choices=("table", "json"), default="table")
+    doctor.add_argument(
+        "--repo",
+        type=Path,
+        metavar="PATH",
+        help="your application's repository: its code, and what its settings lead to",
+    )
+    _places(doctor)
+    doctor.add_argument(
+        "--format",
+        choices=("table", "json", "sarif"),
+        default="table",
+        help="sarif, for code hosts: with --repo only",
+    )
 
     _add_apply(commands)
     drill = commands.add_parser(
@@ -228,6 +240,19 @@ def _common(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _places(parser: argparse.ArgumentParser) -> None:
+    """Where a repository differs from the guide's."""
+    parser.add_argument(
+        "--config", type=Path, metavar="TOML", help="where the repository differs"
+    )
+    parser.add_argument(
+        "--server-file", metavar="PATH", help="the one with the loop, if not found"
+    )
+    parser.add_argument(
+        "--hook-file", metavar="PATH", help="the one with the hook, if not found"
+    )
+
+
 def _tour(options: argparse.Namespace) -> int:
     from kit.tour import tour
 
@@ -248,6 +273,13 @@ def _doctor(options: argparse.Namespace) -> int:
             "with this interpreter: python -m pip install -e . (in a checkout)"
         ) from None
 
+    if options.repo is not None:
+        return _doctor_repository(options)
+    for name in ("config", "server_file", "hook_file"):
+        if getattr(options, name) is not None:
+            raise ConfigError(f"--{name.replace('_', '-')} goes with --repo PATH.")
+    if options.format == "sarif":
+        raise ConfigError("--format sarif goes with --repo PATH: it is about files.")
     return doctor(
         env_file=options.env_file,
         deployment_url=options.deployment_url,
@@ -274,6 +306,29 @@ def _apply(options: argparse.Namespace) -> int:
             config=options.config,
             deployment_url=options.deployment_url,
         )
+    )
+
+
+def _doctor_repository(options: argparse.Namespace) -> int:
+    from kit.doctor.repository.command import doctor_repository
+    from kit.repo import read_settings
+
+    for name in ("env_file", "task", "provider"):
+        if getattr(options, name) is not None:
+            raise ConfigError(
+                f"--{name.replace('_', '-')} does not go with --repo. Without --repo, "
+                "the doctor looks at what runs."
+            )
+    settings = read_settings(options.config).with_files(
+        server_file=options.server_file, hook_file=options.hook_file
+    )
+    return doctor_repository(
+        options.repo,
+        settings=settings,
+        deployment_url=options.deployment_url,
+        app_url=options.app_url,
+        timeout=options.timeout,
+        format=options.format,
     )
 
 

@@ -6,6 +6,9 @@ their version, the `application`, its settings and its Convex client, the instal
 `packages`, a `task` and its newest reply, and the `provider`'s key. What was found is
 in `findings`; what that means, and what to do about it, in `faults`.
 
+`repository` looks at the code of an application's repository instead, for
+`kit doctor --repo`.
+
 Nothing here changes anything, anywhere.
 """
 

@@ -7,12 +7,12 @@ Looks at nothing itself.
 from __future__ import annotations
 
 import html
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from kit.doctor.faults import FAULTS
+from kit.doctor.tables import html_aside, html_table, html_text
 
 __all__ = [
     "SUBJECTS",
@@ -219,13 +219,13 @@ class Diagnosis(Sequence[Finding]):
         if self.problems:
             heads = ["", "Looked at", "Seen", "What users see", "What to do"]
             rows = [
-                [*_html_cells(f), _html_text(f.effect), _html_remedy(f)]
+                [*_html_cells(f), html_text(f.effect), _html_remedy(f)]
                 for f in self.problems
             ]
-            parts.append(_html_table(heads, rows))
+            parts.append(html_table(heads, rows))
         if others := self._others():
             heads = ["", "Looked at", "Seen"]
-            table = _html_table(heads, [_html_cells(f) for f in others])
+            table = html_table(heads, [_html_cells(f) for f in others])
             if self.problems:  # folded: it is only there to be checked
                 summary = "What else was looked at"
                 table = f"<details><summary>{summary}</summary>{table}</details>"
@@ -250,13 +250,6 @@ def _told(finding: Finding) -> str:
 
 # --- HTML -------------------------------------------------------------------------
 
-_CODE = re.compile(r"`([^`]+)`")
-_GREY = "color:#777"
-
-
-def _html_text(text: str) -> str:
-    return _CODE.sub(r"<code>\1</code>", html.escape(text))
-
 
 def _html_cells(finding: Finding) -> list[str]:
     """The mark, what was looked at, and what was seen."""
@@ -264,9 +257,8 @@ def _html_cells(finding: Finding) -> list[str]:
     name = SUBJECTS[finding.subject]
     name = f'<span style="white-space:nowrap">{html.escape(name)}</span>'
     if finding.place:
-        place = html.escape(finding.place)
-        name += f'<br><span style="{_GREY};word-break:break-word">{place}</span>'
-    seen = _html_text(finding.seen)
+        name += f"<br>{html_aside(finding.place)}"
+    seen = html_text(finding.seen)
     if finding.state == "ok":
         return [mark, name, seen]
     title = html.escape(finding.title[:1].upper() + finding.title[1:])
@@ -274,19 +266,7 @@ def _html_cells(finding: Finding) -> list[str]:
 
 
 def _html_remedy(finding: Finding) -> str:
-    remedy = _html_text(finding.remedy)
+    remedy = html_text(finding.remedy)
     if finding.notebook:
-        where = html.escape(finding.notebook)
-        remedy += f'<br><span style="{_GREY}">Shown in {where}</span>'
+        remedy += f"<br>{html_aside(f'Shown in {finding.notebook}')}"
     return remedy
-
-
-def _html_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table of cells that are HTML already."""
-    left = ' style="text-align:left;vertical-align:top"'
-    head = "".join(f"<th{left}>{name}</th>" for name in heads)
-    body = "".join(
-        "<tr>" + "".join(f"<td{left}>{cell}</td>" for cell in cells) + "</tr>"
-        for cells in rows
-    )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

@@ -22,7 +22,15 @@ from kit.repo.syntax import (
     walk,
 )
 
-__all__ = ["KIT_FOLDER", "KIT_HOOK", "Consumer", "Hook", "Hooks", "find_hooks"]
+__all__ = [
+    "KIT_FOLDER",
+    "KIT_HOOK",
+    "Consumer",
+    "Hook",
+    "Hooks",
+    "consumers_of",
+    "find_hooks",
+]
 
 # Where the kit's own hooks are, once applied, and what the application calls the one
 # that it uses instead of the socket's.
@@ -105,7 +113,7 @@ def find_hooks(repository: Repository, settings: Settings) -> Hooks:
     merging = candidates[0] if len(candidates) == 1 else None
     if merging is None:
         missing.append(_unclear(candidates, settings))
-    consumers = () if merging is None else tuple(_consumers(repository, merging))
+    consumers = () if merging is None else tuple(consumers_of(repository, merging))
     return Hooks(socket, merging, consumers, tuple(missing))
 
 
@@ -178,7 +186,8 @@ def _returned(function: Node) -> frozenset[str] | None:
     return frozenset(fields) if given else None
 
 
-def _consumers(repository: Repository, hook: Hook) -> Iterator[Consumer]:
+def consumers_of(repository: Repository, hook: Hook) -> Iterator[Consumer]:
+    """The calls of a hook, in all modules but tests."""
     for source in repository.containing(f"{hook.name}("):
         for call in walk(source.root, "call_expression"):
             function = call.child_by_field_name("function")
