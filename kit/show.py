@@ -46,7 +46,7 @@ class Shown:
         return code_to_html(self.text, self.language)
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
-        bundle = {"text/plain": self.text, "text/html": self.html}
+        bundle: dict[str, Any] = {"text/plain": self.text, "text/html": self.html}
         if self.step is not None:
             bundle[CHANGE_MIME] = {
                 "step": self.step,
