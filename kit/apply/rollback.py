@@ -115,7 +115,8 @@ def _reverted(lines: list[str], hunk: dict[str, Any]) -> list[str] | None:
         places = _places(lines, new)
         if len(places) == 1 or (places and len(new) == len(hunk["new"])):
             at = min(places, key=lambda place: abs(place - line))
-            return [*lines[:at], *_like(lines, old), *lines[at + len(new) :]]
+            below = lines[at + len(new) :]
+            return [*lines[:at], *_like(lines, old, is_end=not below), *below]
         if old and _places(lines, old) and not places and len(old) > 1:
             return lines  # taken back by hand
         # With less around it, as long as it is certain which place is meant.
@@ -139,11 +140,16 @@ def _places(lines: list[str], wanted: list[str]) -> list[int]:
     ]
 
 
-def _like(lines: list[str], old: list[str]) -> list[str]:
-    """The old lines with the line ends that the file has now."""
+def _like(lines: list[str], old: list[str], *, is_end: bool) -> list[str]:
+    """The old lines with the line ends that the file has now, if it has one kind.
+
+    `is_end`: the last of them has no line end, it is what follows the file's last.
+    """
     crlf = sum(line.endswith("\r") for line in lines)
+    if 0 < crlf < len(lines) - 1:
+        return old
+    plain = [line.removesuffix("\r") for line in old]
     if crlf == 0:
-        return [line.removesuffix("\r") for line in old]
-    if crlf >= len(lines) - 1:
-        return [f"{line.removesuffix(chr(13))}\r" for line in old]
-    return old
+        return plain
+    last = plain[-1:] if is_end else []
+    return [f"{line}\r" for line in plain[: len(plain) - len(last)]] + last
