@@ -38,6 +38,8 @@ FINISH_REASONS: Mapping[str, FinishReason] = {
     "content_filter": "content-filter",
 }
 
+_REASONING_FIELDS = ("reasoning", "reasoning_content", "reasoning_details")
+
 # Not among OpenAI's parameters, so it goes beside them.
 _REASONING = {"extra_body": {"reasoning": {"enabled": True}}}
 
@@ -250,8 +252,9 @@ class CompletionReader:
         if reason == "error":
             raise self._failures.in_stream(None, "the model stopped with an error")
         self._finish_reason = reason or self._finish_reason
-        native = text_of(choice, "native_finish_reason")
-        self._native_reason = native or self._native_reason
+        if _has(choice, "native_finish_reason"):
+            native = text_of(choice, "native_finish_reason")
+            self._native_reason = native or self._native_reason
 
     # --- text and reasoning: one run at a time ---
 
@@ -275,6 +278,8 @@ class CompletionReader:
             self._text.append(self._writer.text(self._run("text"), text))
 
     def _reasoning(self, delta: Any) -> None:
+        if not _has(delta, *_REASONING_FIELDS):
+            return  # as in every chunk of text
         details = getattr(delta, "reasoning_details", None) or ()
         shown = "".join([self._details.add(detail) for detail in details])
         # The fields say the same: one of them is shown.
@@ -297,6 +302,18 @@ class CompletionReader:
             self._end_run()
             self._writer.call(key, call_id, name)
         self._writer.arguments(key, text_of(function, "arguments"))
+
+
+def _has(source: Any, *names: str) -> bool:
+    """Whether an event came with any of these fields, which the SDK may not know.
+
+    Reading one that is absent costs as much as parsing half of the event: the SDK's
+    model goes a long way to raise AttributeError.
+    """
+    extra = getattr(source, "model_extra", None)
+    if extra is None:  # no event of the SDK: read it, and see
+        return True
+    return any(name in extra or name in vars(source) for name in names)
 
 
 class _Details:

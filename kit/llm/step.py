@@ -172,6 +172,8 @@ async def _next(stream: EventStream, reader: Reader, deadline: float | None) -> 
     Once the reply is complete, whatever happens to the connection cannot harm it.
     """
     try:
+        if deadline is None:  # as for all but the last events
+            return await anext(stream, _END)
         async with asyncio.timeout_at(deadline):
             return await anext(stream, _END)
     except Exception as error:
