@@ -18,7 +18,7 @@ from kit.repo.places import Place
 from kit.repo.socket_events import STREAMED, emits_in
 from kit.repo.source import Source
 from kit.repo.syntax import (
-    ancestors,
+    enclosing_function,
     string_value,
     text,
     walk,
@@ -79,7 +79,7 @@ class _Removal:
         self._kept: set[str] = set()
 
     def run(self) -> None:
-        for file in self._before:
+        for file in list(self._before):
             self._emits(file)
         while (wrapper := self._empty_function()) is not None:
             self._remove_function(*wrapper)
@@ -112,25 +112,29 @@ class _Removal:
         if (kind := _foreign_type(call)) is not None:
             self._left[f"it carries `{kind}`, which is no part of a reply."] = place
             return None
-        wrapper = _wrapper(call)
-        if wrapper is not None:
-            name = text(wrapper.child_by_field_name("name"))
-            if name in self._kept:
-                return None
-            for caller, user in self._uses(name):
-                if (kind := _foreign_type(user)) is not None:
-                    why = f"because {name} also carries `{kind}`: {caller}."
-                    self._left[why] = place
-                    self._kept.add(name)
-                    return None
-                if user.type != "call_expression" or _statement(user) is None:
-                    self._left[f"because {name} is handed on: {caller}."] = place
-                    self._kept.add(name)
-                    return None
+        if (other := self._carried_through(call, set())) is not None:
+            self._left[other] = place
+            return None
         statement = _statement(call)
         if statement is None:
             self._left["it is part of an expression: take it out by hand."] = place
         return statement
+
+    def _carried_through(self, call: Node, seen: set[str]) -> str | None:
+        """What is not of a reply and comes this way too, through functions; or None."""
+        wrapper = enclosing_function(call)
+        if wrapper is None or wrapper.type != "function_declaration":
+            return None
+        name = text(wrapper.child_by_field_name("name"))
+        if name in seen:
+            return None
+        seen.add(name)
+        for caller, user in self._uses(name):
+            if (kind := _foreign_type(user)) is not None:
+                return f"because {name} also carries `{kind}`: {caller}."
+            if (other := self._carried_through(user, seen)) is not None:
+                return other
+        return None
 
     def _uses(self, name: str) -> Iterator[tuple[Place, Node]]:
         """Each call of a function, or the name where it is not called."""
@@ -217,11 +221,6 @@ def _foreign_type(call: Node) -> str | None:
                 if kind is not None and kind not in _OF_A_REPLY:
                     return kind
     return None
-
-
-def _wrapper(call: Node) -> Node | None:
-    """The named function that a call stands in."""
-    return next((a for a in ancestors(call) if a.type == "function_declaration"), None)
 
 
 def _statement(call: Node) -> Node | None:
