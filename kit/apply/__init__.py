@@ -11,6 +11,9 @@ the type checker.
 | `hook` | the hook that merges socket data |
 | `events` | the events that streamed text |
 | `functions`, `schema`, `generated`, `packages` | the Convex folder |
+
+`rehearsal` copies a repository to try the change on, `shown` shows a plan in a
+notebook.
 """
 
 from __future__ import annotations
