@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -168,41 +168,22 @@ def prune_imports(before: Source, after: Source) -> bytes:
             continue
         if len(unused) == len(specifiers) and len(gone) == len(others):
             edits.append(removal(after, node))
-        elif unused and len(unused) < len(specifiers):
-            edits += _without(specifiers, unused)
+        elif len(unused) < len(specifiers):
+            kept = [each for each in specifiers if each not in unused]
+            edits.append(_listing(after, kept))
     return edited(after, edits)
 
 
-def _without(specifiers: Sequence[Node], unused: Sequence[Node]) -> list[Edit]:
-    edits = []
-    for number, node in enumerate(specifiers):
-        if node not in unused:
-            continue
-        if number + 1 < len(specifiers):
-            edits.append(Edit(node.start_byte, specifiers[number + 1].start_byte, ""))
-        else:
-            kept = [each for each in specifiers[:number] if each not in unused]
-            edits.append(Edit(kept[-1].end_byte, node.end_byte, ""))
-    # An unused one at the end takes with it what was taken out before it.
-    merged: list[Edit] = []
-    for edit in sorted(edits):
-        if merged and edit.start < merged[-1].end:
-            merged[-1] = Edit(min(edit.start, merged[-1].start), edit.end, "")
-        elif merged and edit.start <= merged[-1].start:
-            merged[-1] = Edit(edit.start, edit.end, "")
-        else:
-            merged.append(edit)
-    return _joined(merged)
-
-
-def _joined(edits: Sequence[Edit]) -> list[Edit]:
-    joined: list[Edit] = []
-    for edit in sorted(edits):
-        if joined and edit.start < joined[-1].end:
-            joined[-1] = Edit(joined[-1].start, max(edit.end, joined[-1].end), "")
-        else:
-            joined.append(edit)
-    return joined
+def _listing(source: Source, specifiers: list[Node]) -> Edit:
+    """The braces of an import with only these names, laid out as they were."""
+    braces = specifiers[0].parent
+    assert braces is not None
+    names = [text(each) for each in specifiers]
+    if b"\n" in source.body[braces.start_byte : braces.end_byte]:
+        indent = source.indent_at(specifiers[0].start_byte)
+        listed = "".join(f"{indent}{name},\n" for name in names)
+        return Edit(braces.start_byte, braces.end_byte, f"{{\n{listed}}}")
+    return Edit(braces.start_byte, braces.end_byte, f"{{ {', '.join(names)} }}")
 
 
 def _local_name(specifier: Node) -> str:

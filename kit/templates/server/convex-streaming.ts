@@ -49,8 +49,8 @@ export interface ConvexReply {
   readonly status: "complete" | "stopped";
 }
 
-/** The tasks that wait for a reply here. */
-const answering = new Set<string>();
+/** The task of each call that waits for a reply here. */
+const answering = new Map<symbol, string>();
 
 /**
  * Option 1: have Convex stream the reply, if it is in reach.
@@ -84,12 +84,12 @@ export async function tryConvexFirst(
  * Throws where tryConvexFirst does, and if no reply was begun.
  */
 export async function streamInConvex(request: ConvexRequest): Promise<ConvexReply> {
-  const { taskId } = request;
-  answering.add(taskId);
+  const call = Symbol();
+  answering.set(call, request.taskId);
   try {
     return await new Call(request, request.clientMessageId ?? crypto.randomUUID()).run();
   } finally {
-    answering.delete(taskId);
+    answering.delete(call);
   }
 }
 
@@ -104,8 +104,12 @@ export async function stopInConvex(taskId: string): Promise<void> {
     } catch (error) {
       console.warn(`[CHAT] Convex cannot stop task ${taskId}: ${textOf(error)}`);
     }
-    if (answering.has(taskId)) await pause(POLL_INTERVAL_MS);
-  } while (answering.has(taskId) && Date.now() < deadline);
+    if (isAnswered(taskId)) await pause(POLL_INTERVAL_MS);
+  } while (isAnswered(taskId) && Date.now() < deadline);
+}
+
+function isAnswered(taskId: string): boolean {
+  return [...answering.values()].includes(taskId);
 }
 
 /** No reply was begun, nor will be. */
