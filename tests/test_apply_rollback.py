@@ -153,3 +153,18 @@ def test_a_record_that_leads_outside_is_refused(root: Path) -> None:
     write(root, {RECORD: f'{{"version": 1, "changes": [{entry}]}}'})
     with pytest.raises(ConfigError, match="is outside of"):
         plan_rollback(open_repository(root))
+
+
+def test_generated_types_that_git_ignores_come_back_too(root: Path) -> None:
+    git(root, "rm", "--quiet", "-r", "--cached", "convex/_generated")
+    with (root / ".gitignore").open("a") as file:
+        file.write("convex/_generated/\n")
+    commit(root, "Ignore what is generated")
+    api = root / "convex/_generated/api.d.ts"
+    before = api.read_text()
+    apply_option(root, 1)
+    assert "streamingKit" in api.read_text()
+    assert "_generated" not in git(root, "log", "--name-only", "--format=", "main..")
+    roll_back(root)
+    assert api.read_text() == before
+    assert git(root, "diff", "--stat", "main") == ""
