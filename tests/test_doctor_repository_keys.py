@@ -17,6 +17,7 @@ LOGGED = {
     "with a default": "console.log(apiKey ?? 'none');",
     "cast": "console.log((apiKey as string)!);",
     "over lines": "console\n  .log(\n    'x',\n    apiKey,\n  );",
+    "at the end of a long text": f"console.log({' + '.join(['x'] * 3000)} + apiKey);",
     "by index": "console.log(apiKeys[provider]);",
 }
 
@@ -32,6 +33,7 @@ NOT_LOGGED = {
     "a choice by it": "console.log(apiKey ? 'set' : 'missing');",
     "the names": "console.log(Object.keys(apiKeys));",
     "a comparison": "console.log(apiKey === undefined, typeof apiKey);",
+    "a comparison in a choice": "console.log(apiKey === undefined || 'set');",
     "masked": "console.log(mask(apiKey), redact(apiKeys.openai));",
     "a text about it": "console.log('ANTHROPIC_API_KEY is not set', 'apiKey');",
     "another key": "console.log(cacheKey, key, keys, primaryKeys, sortKey);",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tree_sitter import Node
 
 from kit.doctor.repository.findings import Found, found
-from kit.doctor.repository.reading import Reading, arguments
+from kit.doctor.repository.reading import Reading, arguments, named
 from kit.repo.functions import exported_names
 from kit.repo.source import Source
 from kit.repo.syntax import (
@@ -35,6 +35,10 @@ _CALLED_AS: Mapping[str, str] = {
     "fetchMutation": "mutation",
     "fetchAction": "action",
 }
+_GENERATED = "_generated/api"
+_STATEMENTS = frozenset(
+    {"statement_block", "expression_statement", "lexical_declaration", "program"}
+)
 _WITH_ARGS = frozenset({"query", "mutation", "action", "useQuery"})
 _KINDS = frozenset({"query", "mutation", "action"})
 
@@ -60,21 +64,21 @@ def function_calls(reading: Reading) -> Iterator[Found]:
     if not reading.layout.functions.exists:
         return
     modules = _modules(reading)
-    for source in reading.repository.containing("_generated/api"):
+    for source in reading.repository.containing(_GENERATED):
         if not _imports_api(source):
             continue
-        for node in walk(source.root, "member_expression"):
-            path = _path(node)
+        for name in named(source, "api"):
+            node, path = _path(name)
             if path is None:
                 continue
-            module, name = "/".join(path[:-1]), path[-1]
+            module, member = "/".join(path[:-1]), path[-1]
             exports = modules.get(module, {})
             if exports is None:
                 continue
-            function = exports.get(name)
+            function = exports.get(member)
             if function is None:
                 seen = f"`api.{'.'.join(path)}`: "
-                seen += f"`{module}.ts` does not export `{name}`."
+                seen += f"`{module}.ts` does not export `{member}`."
                 if module not in modules:
                     seen = f"`api.{'.'.join(path)}`: there is no module `{module}.ts`."
                 yield found("function-unknown", source.place(node), seen)
@@ -85,33 +89,45 @@ def function_calls(reading: Reading) -> Iterator[Found]:
 def _imports_api(source: Source) -> bool:
     """Whether `api` in a module is the generated one, and nothing else."""
     generated = False
-    for statement in walk(source.root, "import_statement"):
-        where = string_value(statement.child_by_field_name("source")) or ""
-        if where.removesuffix(".js").endswith("_generated/api"):
-            names = [text(n) for n in walk(statement, "import_specifier")]
-            generated = generated or "api" in names
-    for declarator in walk(source.root, "variable_declarator"):
-        if "api" in declared_names(declarator.child_by_field_name("name")):
-            # `const { api } = await import("…/_generated/api")`, as in the guide.
-            if "_generated/api" not in text(declarator.child_by_field_name("value")):
-                return False
-            generated = True
+    for name in named(source, "api"):
+        for above in ancestors(name):
+            if above.type == "import_specifier":
+                generated = generated or _is_generated(source, above)
+            elif above.type == "variable_declarator":
+                if "api" in declared_names(above.child_by_field_name("name")):
+                    # `const { api } = await import("…/_generated/api")`
+                    if _GENERATED not in text(above.child_by_field_name("value")):
+                        return False
+                    generated = True
+            else:
+                continue
+            break
     return generated
 
 
-def _path(node: Node) -> list[str] | None:
-    """`["streaming", "send"]` of `api.streaming.send`, whole."""
-    if node.parent is not None and node.parent.type == "member_expression":
-        return None
-    if any(above.type == "type_query" for above in ancestors(node)):
-        return None  # `typeof api.…` calls nothing, and the compiler checks it
-    names: list[str] = []
-    current: Node | None = node
-    while current is not None and current.type == "member_expression":
-        names.insert(0, text(current.child_by_field_name("property")))
-        current = current.child_by_field_name("object")
-    is_api = current is not None and current.type == "identifier"
-    return names if is_api and text(current) == "api" and len(names) > 1 else None
+def _is_generated(source: Source, specifier: Node) -> bool:
+    """Whether an import is that of the generated module, under its own name."""
+    if text(specifier) != "api":
+        return False
+    statement = next(n for n in ancestors(specifier) if n.type == "import_statement")
+    where = string_value(statement.child_by_field_name("source")) or ""
+    return where.removesuffix(".js").endswith(_GENERATED)
+
+
+def _path(api: Node) -> tuple[Node, list[str] | None]:
+    """`["streaming", "send"]` of `api.streaming.send`, and the node of all of it."""
+    node, names = api, []
+    for above in ancestors(api):
+        if above.type == "type_query":
+            return node, None  # `typeof api.…` calls nothing, and tsc checks it
+        inner = above.child_by_field_name("object")
+        if above.type == "member_expression" and inner == node:
+            names.append(text(above.child_by_field_name("property")))
+            node = above
+        elif above.type in _STATEMENTS:
+            break
+    is_whole = api.type == "identifier" and len(names) > 1
+    return node, names if is_whole else None
 
 
 def _modules(reading: Reading) -> dict[str, dict[str, _Function] | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 
 from tree_sitter import Node
@@ -49,13 +50,15 @@ def keys(reading: Reading) -> Iterator[Found]:
     for source in reading.repository.containing(*_NEEDLES):
         if not re.search(rb"(?i)(?:api|secret)_?key|PUBLIC_\w+_KEY", source.body):
             continue
-        loggers = _logging_functions(source)
-        for call in walk(source.root, "call_expression"):
+        calls = list(walk(source.root, "call_expression"))
+        loggers = _logging_functions(source, calls)
+        for call in calls:
             yield from _logged(source, call, loggers)
             yield from _scheduled(source, call)
             if not reading.is_function(source.file):
                 yield from _in_arguments(source, call)
-        yield from _in_browser(source)
+        if b"NEXT_PUBLIC_" in source.body:
+            yield from _in_browser(source)
 
 
 def _logged(
@@ -155,10 +158,9 @@ def shown_key(node: Node) -> str | None:
             ends = [node.child_by_field_name(n) for n in ("consequence", "alternative")]
             return _first([end for end in ends if end is not None])
         case "binary_expression":
-            operator = text(node.child_by_field_name("operator"))
-            if operator in ("+", "??", "||"):
-                return _first(node.named_children)
-            if operator == "&&":
+            if _joins(node):
+                return _first(_operands(node))
+            if text(node.child_by_field_name("operator")) == "&&":
                 return _first(node.named_children[1:])
             return None
         case (
@@ -179,6 +181,22 @@ def shown_key(node: Node) -> str | None:
 
 def _first(nodes: list[Node]) -> str | None:
     return next((key for node in nodes if (key := shown_key(node)) is not None), None)
+
+
+def _joins(node: Node) -> bool:
+    """Whether an expression's value may be, or hold, that of either side."""
+    operator = text(node.child_by_field_name("operator"))
+    return node.type == "binary_expression" and operator in ("+", "??", "||")
+
+
+def _operands(node: Node) -> list[Node]:
+    """All that a chain of operators joins: such chains may be very long."""
+    found = []
+    while _joins(node):
+        left, right = node.named_children[0], node.named_children[-1]
+        found.append(right)
+        node = left
+    return [*found, node]
 
 
 def _is_key(name: str) -> bool:
@@ -207,10 +225,10 @@ def _key_of_call(node: Node) -> str | None:
     return None
 
 
-def _logging_functions(source: Source) -> dict[str, set[int]]:
+def _logging_functions(source: Source, calls: list[Node]) -> dict[str, set[int]]:
     """The functions of a file that log a parameter as it is, and which ones."""
     logging: dict[str, set[int]] = {}
-    for call in walk(source.root, "call_expression"):
+    for call in calls:
         function = enclosing_function(call) if is_log(call) else None
         name = None if function is None else function_name(function)
         if function is None or name is None:
@@ -220,9 +238,11 @@ def _logging_functions(source: Source) -> dict[str, set[int]]:
             for logged in _plainly(argument):
                 if logged in parameters:
                     logging.setdefault(name, set()).add(parameters.index(logged))
+    if not logging:
+        return {}
     # Two functions of one name: which one is called cannot be told.
-    names = [function_name(node) for node in walk(source.root, *FUNCTIONS)]
-    return {name: found for name, found in logging.items() if names.count(name) == 1}
+    names = Counter(function_name(node) for node in walk(source.root, *FUNCTIONS))
+    return {name: found for name, found in logging.items() if names[name] == 1}
 
 
 def _parameters(function: Node) -> list[str]:

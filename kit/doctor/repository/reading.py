@@ -7,6 +7,8 @@ certain: a finding that is wrong costs more than one that is missing.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePosixPath
@@ -15,6 +17,7 @@ from tree_sitter import Node
 
 from kit.doctor.repository.findings import State
 from kit.repo import Layout, Repository
+from kit.repo.source import Source
 from kit.repo.syntax import ancestors, callee_name, is_await, string_value, text, walk
 
 __all__ = [
@@ -26,6 +29,7 @@ __all__ = [
     "inside",
     "is_database_update",
     "is_database_write",
+    "named",
     "stream_loops",
 ]
 
@@ -89,6 +93,14 @@ def arguments(call: Node) -> list[Node]:
     if given is None or given.type != "arguments":
         return []
     return [node for node in given.named_children if node.type != "comment"]
+
+
+def named(source: Source, name: str) -> Iterator[Node]:
+    """The nodes of a file that are this name, without a walk over all of it."""
+    for match in re.finditer(rf"\b{re.escape(name)}\b".encode(), source.body):
+        node = source.root.descendant_for_byte_range(match.start(), match.end())
+        if node is not None and text(node) == name:
+            yield node
 
 
 def field_of(value: Node | None, name: str) -> Node | None:

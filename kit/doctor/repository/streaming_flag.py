@@ -14,6 +14,7 @@ from kit.doctor.repository.reading import (
     field_of,
     inside,
     is_database_write,
+    named,
     stream_loops,
 )
 from kit.repo.source import Source
@@ -56,8 +57,8 @@ def _setter(declarator: Node) -> Node | None:
 def _never_cleared(source: Source, setter: Node) -> Iterator[Found]:
     name = text(setter)
     first: Node | None = None
-    for node in walk(source.root, *_IDENTIFIERS):
-        if text(node) != name or node == setter:
+    for node in named(source, name):
+        if node.type not in _IDENTIFIERS or node == setter:
             continue
         call = node.parent
         if call is None or call.type != "call_expression":
