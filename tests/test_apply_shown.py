@@ -20,6 +20,7 @@ def test_the_table_says_what_is_found_changed_and_left(tmp_path: Path) -> None:
     table, *diffs = show_plan(plan)
     assert isinstance(table, PlanTable)
     for shown in table._repr_mimebundle_().values():
+        shown = shown.replace("<wbr>", "").replace("<code>", "`")
         for step in plan.steps:
             assert step.name in shown
             assert step.title in shown

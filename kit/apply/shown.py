@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kit.apply.steps import Change, Plan, Step
+from kit.doctor.tables import html_path, html_table, html_text
 from kit.guide import STEPS
 from kit.show import Shown, show_diff
 
@@ -48,23 +49,15 @@ class PlanTable:
         return "\n".join(lines)
 
     def _as_html(self) -> str:
-        left = ' style="text-align:left;vertical-align:top"'
-        heads = ("", "Step", "Found", "Changes", "To do")
-        rows = [f"<tr>{''.join(f'<th{left}>{head}</th>' for head in heads)}</tr>"]
+        heads = ["", "Step", "Found", "Changes", "To do"]
+        rows = []
         for step in self.plan.steps:
-            mark = _MARKS[step.state]
-            cells = [
-                f'<b style="color:{_COLOURS[step.state]}">{mark}</b>',
-                f"<b>{html.escape(step.name)}</b><br>{html.escape(step.title)}",
-                _lines(step.found),
-                _lines(_changes(step)),
-                _lines([*step.blocked, *step.todo]),
-            ]
-            rows.append(
-                f"<tr>{''.join(f'<td{left}>{cell}</td>' for cell in cells)}</tr>"
-            )
-        title = html.escape(self.plan.title)
-        return f"<table><caption><b>{title}</b></caption>{''.join(rows)}</table>"
+            mark = f'<b style="color:{_COLOURS[step.state]}">{_MARKS[step.state]}</b>'
+            name = f"<b>{html.escape(step.name)}</b><br>{html.escape(step.title)}"
+            changes = "<br>".join(map(html_path, _changes(step)))
+            todo = _lines([*step.blocked, *step.todo])
+            rows.append([mark, name, _lines(step.found), changes, todo])
+        return f"<p><b>{html.escape(self.plan.title)}</b></p>{html_table(heads, rows)}"
 
 
 class FoldedDiff:
@@ -110,4 +103,5 @@ def _told(step: Step) -> list[tuple[str, str]]:
 
 
 def _lines(texts: Sequence[str]) -> str:
-    return "<br>".join(html.escape(text) for text in texts)
+    lines = "<br>".join(map(html_text, texts))
+    return f'<span style="overflow-wrap:anywhere">{lines}</span>'

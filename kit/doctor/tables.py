@@ -6,7 +6,7 @@ import html
 import re
 from collections.abc import Sequence
 
-__all__ = ["html_aside", "html_table", "html_text"]
+__all__ = ["html_aside", "html_path", "html_table", "html_text"]
 
 _CODE = re.compile(r"`([^`]+)`")
 
@@ -20,6 +20,13 @@ def html_aside(text: str) -> str:
     """A place or a reference: grey, and broken where it is too long."""
     style = "color:#777;word-break:break-word"
     return f'<span style="{style}">{html.escape(text)}</span>'
+
+
+def html_path(path: str) -> str:
+    """A path that is broken between its folders where there is no room for it."""
+    style = "color:#777;overflow-wrap:anywhere"
+    parts = html.escape(path).replace("/", "/<wbr>")
+    return f'<span style="{style}">{parts}</span>'
 
 
 def html_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

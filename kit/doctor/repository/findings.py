@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from kit.doctor.repository.rules import Level, Rule, rule_of
-from kit.doctor.tables import html_aside, html_table, html_text
+from kit.doctor.tables import html_aside, html_path, html_table, html_text
 from kit.repo import Place
 
 __all__ = ["Found", "Review", "State", "found"]
@@ -192,5 +192,5 @@ def _cells(finding: Found) -> list[str]:
         remedy += f"<br>{html_aside(f'Shown in {rule.notebook}')}"
     title = html_text(rule.title[:1].upper() + rule.title[1:])
     seen = f"<b>{title}.</b> {html_text(finding.seen)}"
-    where = html_aside(finding.where)
+    where = html_path(finding.where)
     return [level, where, seen, html_text(rule.effect), remedy]
