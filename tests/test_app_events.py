@@ -273,7 +273,7 @@ NO_DATA = object()
 @pytest.mark.parametrize(
     "payload",
     [
-        NO_DATA,
+        pytest.param(NO_DATA, id="no data"),
         None,
         "text",
         7,
