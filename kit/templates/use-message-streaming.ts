@@ -43,12 +43,20 @@ export interface MessageStreaming {
    * Have the deployment answer a message (`streaming:send`); its `clientMessageId`.
    *
    * The keys are those in the deployment's environment, and the reply goes on when this
-   * page is closed. Rejected with a ConvexError while another reply is being written.
+   * page is closed. While another reply is being written, `whenActive` says what becomes
+   * of the message: it is refused with a ConvexError (`reject`, the default), stops that
+   * reply (`interrupt`), or waits for it (`queue`), and its reply's status is `queued`.
    */
-  readonly sendMessage: (message: string, model: string) => Promise<string>;
-  /** Stop the task's reply; its text so far is kept. */
+  readonly sendMessage: (
+    message: string,
+    model: string,
+    whenActive?: WhenActive,
+  ) => Promise<string>;
+  /** Stop the task's reply; its text so far is kept. What is queued is dropped. */
   readonly stopStream: () => Promise<void>;
 }
+
+export type WhenActive = "reject" | "interrupt" | "queue";
 
 export type Connection = "connecting" | "connected" | "reconnecting";
 
@@ -72,7 +80,7 @@ export function useMessageStreaming(taskId: string | undefined): MessageStreamin
   const parts = useLiveParts(streamingMessage?.streamId);
 
   const sendMessage = useCallback(
-    async (message: string, model: string) => {
+    async (message: string, model: string, whenActive?: WhenActive) => {
       const clientMessageId = crypto.randomUUID();
       await convex.mutation(api.streaming.send, {
         taskId: knownTask(taskId),
@@ -80,20 +88,26 @@ export function useMessageStreaming(taskId: string | undefined): MessageStreamin
         model,
         llmModel: model,
         clientMessageId,
+        ...(whenActive !== undefined && { whenActive }),
       });
       return clientMessageId;
     },
     [convex, taskId],
   );
-  const liveMessageId = streamingMessage?._id;
   const stopStream = useCallback(async () => {
-    if (liveMessageId !== undefined) {
-      // By its id: without a connection this waits, and must not stop a later reply.
-      await convex.mutation(api.streaming.cancelStream, { messageId: liveMessageId });
-    } else {
+    // By their ids: without a connection this waits, and must not stop a later reply.
+    // The last one first, so that none that is queued begins meanwhile.
+    const unfinished = messages.filter((row) => isLive(row) || row.status === "queued");
+    const cancelling = unfinished
+      .reverse()
+      .map(({ _id: messageId }) =>
+        convex.mutation(api.streaming.cancelStream, { messageId }),
+      );
+    if (cancelling.length === 0) {
       await convex.mutation(api.streaming.stopTask, { taskId: knownTask(taskId) });
     }
-  }, [convex, taskId, liveMessageId]);
+    await Promise.all(cancelling);
+  }, [convex, taskId, messages]);
 
   return {
     messages,

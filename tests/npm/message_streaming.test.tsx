@@ -149,6 +149,69 @@ test("sendMessage and stopStream: a stopped reply keeps its text", async () => {
   expectNoFlicker(shown.renders);
 });
 
+test("a queued message shows at once, and its parts when it is its turn", async () => {
+  const client = connect();
+  const taskId = await kit.newTask();
+  const shown = view(client, taskId).shown;
+  const model = "claude-scripted-text:tokens=60,pace=60";
+  await shown.now.sendMessage("One", model);
+  await shown.until((now) => expect(now.streamingPartsOrder).toEqual(["text-0"]));
+  await shown.now.sendMessage("Two", model, "queue");
+  await shown.until((now) => expect(now.messages.at(-1)?.status).toBe("queued"));
+  expect(shown.now).toMatchObject({ isStreaming: true, streamingPartsOrder: ["text-0"] });
+  expect(shown.now.streamingMessage).toBe(shown.now.messages[1]);
+  await shown.until((now) => expect(now.messages[1]?.status).toBe("complete"));
+  expect(shown.now.isStreaming).toBe(true);
+  await shown.untilFinal(2);
+  for (const { messages, streamingPartsOrder } of shown.renders) {
+    const [one, two] = messages.filter((row) => row.role === "ASSISTANT");
+    // Live parts are those of the reply that is written; a final row has its own.
+    if (one?.status === "complete") expect(one.parts).not.toEqual([]);
+    if (two?.status === "queued" && one?.status === "complete") {
+      expect(streamingPartsOrder).toEqual([]);
+    }
+  }
+  const statuses = shown.renders.map((now) => now.messages.map((row) => row.status));
+  expect(statuses).not.toContainEqual(["complete", "complete", "complete", "queued"]);
+});
+
+test("an interrupting message: one reply stops as the other begins", async () => {
+  const client = connect();
+  const taskId = await kit.newTask();
+  const shown = view(client, taskId).shown;
+  await shown.now.sendMessage("One", "claude-scripted-text:tokens=2000,pace=60");
+  await shown.until((now) => expect(now.streamingPartsOrder).toEqual(["text-0"]));
+  await shown.now.sendMessage("Two", "claude-scripted-text:tokens=4", "interrupt");
+  await shown.until((now) => {
+    const replies = now.messages.filter((row) => row.role === "ASSISTANT");
+    expect(replies.map((row) => row.status)).toEqual(["stopped", "complete"]);
+    expect(replies[0]?.content).not.toBe("");
+  });
+  for (const { messages } of shown.renders) {
+    const streaming = messages.filter((row) => row.status === "streaming");
+    expect(streaming.length).toBeLessThanOrEqual(1);
+    if (messages.length === 4) expect(messages[1]?.status).not.toBe("streaming");
+  }
+});
+
+test("stopStream drops what is queued", async () => {
+  const client = connect();
+  const taskId = await kit.newTask();
+  const shown = view(client, taskId).shown;
+  const model = "claude-scripted-text:tokens=2000,pace=60";
+  await shown.now.sendMessage("One", model);
+  await shown.until((now) => expect(now.streamingPartsOrder).toEqual(["text-0"]));
+  await shown.now.sendMessage("Two", model, "queue");
+  await shown.now.sendMessage("Three", model, "queue");
+  await shown.until((now) => expect(now.messages).toHaveLength(6));
+  await shown.now.stopStream();
+  await shown.until((now) => {
+    const replies = now.messages.filter((row) => row.role === "ASSISTANT");
+    expect(replies.map((row) => row.status)).toEqual(["stopped", "stopped", "stopped"]);
+    expect(replies.map((row) => row.parts?.length)).toEqual([1, 0, 0]);
+  });
+});
+
 test("one reply after the other", async () => {
   const client = connect();
   const taskId = await kit.newTask();

@@ -83,7 +83,7 @@ export function livePartsOf(chat: Chat): Part[] {
 }
 
 export function isFinal(row: Message): boolean {
-  return row.status !== "streaming" && row.status !== "stopping";
+  return ["complete", "stopped", "failed"].includes(row.status);
 }
 
 /**
