@@ -12,6 +12,7 @@ from typing import Any
 from kit.app.hooks import MessagesChanged, PartsChanged, PartsReset, StateChanged
 from kit.app.hooks.live_parts import LiveParts
 from kit.app.hooks.source import Hook, Message
+from kit.app.runs import WhenActive
 from kit.parts import Chunk
 
 __all__ = ["FakeChat", "text_chunks", "tool_chunks"]
@@ -86,6 +87,7 @@ class FakeChat(Hook):
         *,
         model: str | None = None,
         client_message_id: str | None = None,
+        when_active: WhenActive = "reject",
     ) -> str:
         if self.refusal is not None:
             raise self.refusal

@@ -48,7 +48,9 @@ class FakeStreaming:
             if request["path"] == path
         ]
 
-    async def begin(self, prompt: str = "Hi", **fields: Any) -> str:
+    async def begin(
+        self, prompt: str = "Hi", status: str = "streaming", **fields: Any
+    ) -> str:
         """A prompt and an empty reply; the reply's stream id."""
         number = len(self.rows)
         stream_id = f"stream-{number}"
@@ -57,7 +59,7 @@ class FakeStreaming:
         self.add_row(
             role="ASSISTANT",
             content="",
-            status="streaming",
+            status=status,
             streamId=stream_id,
             promptMessageId=self.rows[-1]["_id"],
         )

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -17,7 +18,8 @@ from kit.app.convex_replies import ConvexReply
 from kit.app.flags import Mode
 from kit.app.history import History, MessageMetadata, Role
 from kit.app.llm_service import LLMService, StreamChunk
-from kit.app.runs import Runs
+from kit.app.locked_task import LockedTask
+from kit.app.runs import Runs, WhenActive
 from kit.app.tasks import Tasks
 from kit.app.workspace import Workspace
 from kit.errors import (
@@ -89,11 +91,12 @@ def convex_reply(
     text: str,
     finish_reason: str,
     error: str | None = None,
+    message_id: str = "m1",
 ) -> ConvexReply:
     """A tool call, and the text if there is any."""
     said = {"id": "text-0", "type": "text", "text": text, "state": "done"}
     row = {
-        "_id": "m1",
+        "_id": message_id,
         "_creationTime": 1_700_000_000_000.0,
         "role": "ASSISTANT",
         "content": text,
@@ -103,7 +106,7 @@ def convex_reply(
         "status": status,
         "finishReason": finish_reason,
     }
-    return ConvexReply("m1", status, text, row, error)
+    return ConvexReply(message_id, status, text, row, error)
 
 
 class FakeConvex(ConvexChat):
@@ -116,6 +119,8 @@ class FakeConvex(ConvexChat):
         self.stops = 0
         self.stop_fails_with: Exception | None = None
         self.stopped = asyncio.Event()
+        self.begins = True
+        self.looks = 0
 
     async def complete(self) -> ConvexReply:
         return convex_reply("complete", "from Convex", "stop")
@@ -131,6 +136,12 @@ class FakeConvex(ConvexChat):
         self.asked.append(kwargs)
         self._changed()
         return await self.streams()
+
+    async def has_begun(self, task_id: str, client_message_id: str) -> bool:
+        self.looks += 1
+        self._changed()
+        asked = [call["client_message_id"] for call in self.asked]
+        return self.begins and client_message_id in asked
 
     async def stop_task(self, task_id: str) -> None:
         if self.stop_fails_with is not None:
@@ -157,6 +168,13 @@ class FailingHistory(History):
         if "update" in self.fails:
             raise DatabaseError("the disk is full")
         await super().update_message(message_id, content, metadata)
+
+    @asynccontextmanager
+    async def locked(self, task_id: str) -> AsyncIterator[LockedTask]:
+        if "copy" in self.fails:
+            raise DatabaseError("the disk is full")
+        async with super().locked(task_id) as task:
+            yield task
 
 
 class QuietWorkspace(Workspace):
@@ -557,7 +575,7 @@ async def test_option_1_a_copy_that_cannot_be_stored_does_not_fail_the_reply(
     make: Make, log: pytest.LogCaptureFixture
 ) -> None:
     app = await make("option-1")
-    app.history.fails = frozenset({"add assistant"})
+    app.history.fails = frozenset({"copy"})
     await app.answer()
     assert app.statuses == ["RUNNING", "COMPLETED"]
     assert "the disk is full" in log.text
@@ -607,6 +625,151 @@ async def test_a_second_message_is_refused_until_the_first_has_ended(
     await app.until_status("COMPLETED")
     await asyncio.sleep(0)
     app.chat.submit(UserMessage(app.task_id, "three"))
+
+
+class Held:
+    """Replies of Convex's, each of which ends when it is let."""
+
+    def __init__(self, app: Application) -> None:
+        self.endings: list[asyncio.Future[ConvexReply]] = []
+        app.convex.streams = self.stream
+
+    async def stream(self) -> ConvexReply:
+        ending = asyncio.get_running_loop().create_future()
+        self.endings.append(ending)
+        return await asyncio.shield(ending)
+
+    def end(
+        self, number: int, status: Literal["complete", "stopped"] = "complete"
+    ) -> None:
+        reply = convex_reply(status, f"reply {number}", "stop", message_id=f"m{number}")
+        self.endings[number - 1].set_result(reply)
+
+
+@pytest.mark.parametrize("mode", ["option-1", "option-2"])
+@pytest.mark.parametrize("when_active", ["queue", "interrupt"])
+async def test_convex_is_given_a_second_message_with_what_becomes_of_it(
+    make: Make, mode: Mode, when_active: WhenActive
+) -> None:
+    app = await make(mode)
+    held = Held(app)
+    one = UserMessage(app.task_id, "one")
+    two = UserMessage(app.task_id, "two", when_active=when_active)
+    three = UserMessage(app.task_id, "three", when_active="queue")
+    runs = [app.chat.submit(message) for message in (one, two, three)]
+    assert app.chat.submit(two) is runs[1], "sent again, it is the same one"
+    await app.until(lambda: len(held.endings) == 3)
+    asked = [(call["prompt"], call["when_active"]) for call in app.convex.asked]
+    assert asked == [("one", "reject"), ("two", when_active), ("three", "queue")]
+    held.end(1, "stopped" if when_active == "interrupt" else "complete")
+    held.end(2)
+    for run in runs[:2]:
+        assert run.answering is not None
+        await run.answering
+    assert set(app.statuses) == {"RUNNING"}, "one is still being answered"
+    held.end(3)
+    await app.until_status("COMPLETED")
+    assert app.statuses[-2:] == ["RUNNING", "COMPLETED"]
+    assert app.names.count("message-error") == 0
+    # SQL has them in the order in which they were answered, not in which they came.
+    replies = [("assistant", f"reply {number}") for number in (1, 2, 3)]
+    questions = [("user", text) for text in ("one", "two", "three")]
+    in_sql = [m for turn in zip(questions, replies, strict=True) for m in turn]
+    assert await app.stored() == (in_sql if mode == "option-1" else [])
+
+
+async def test_a_second_message_goes_to_convex_after_the_first_has_begun(
+    make: Make,
+) -> None:
+    """However close they come: Convex answers in the order in which it gets them."""
+    app = await make("option-1")
+    held = Held(app)
+    app.convex.begins = False
+    app.chat.submit(UserMessage(app.task_id, "one"))
+    second = app.chat.submit(UserMessage(app.task_id, "two", when_active="queue"))
+    await app.until(lambda: len(held.endings) == 1 and app.convex.looks > 2)
+    assert [call["prompt"] for call in app.convex.asked] == ["one"]
+    assert not second.accepted.is_set()
+    app.convex.begins = True
+    await app.until(lambda: len(held.endings) == 2)
+    await app.chat.close()
+
+
+@pytest.mark.parametrize("when_active", ["queue", "interrupt"])
+async def test_beside_a_reply_of_the_application_no_message_is_taken(
+    make: Make, when_active: WhenActive
+) -> None:
+    app = await make("before")
+    app.llm.reply = [content("a"), asyncio.Event(), COMPLETE]
+    app.chat.submit(UserMessage(app.task_id, "one"))
+    two = UserMessage(app.task_id, "two", when_active=when_active)
+    with pytest.raises(KitError, match="Only a reply that Convex streams can be"):
+        app.chat.submit(two)
+    await app.chat.close()
+
+
+async def test_beside_a_fallback_no_message_is_taken(make: Make) -> None:
+    """Neither one that comes during it, nor one that came while Convex was tried."""
+    app = await make("option-1")
+    hold = asyncio.Event()
+
+    async def gone() -> ConvexReply:
+        await hold.wait()
+        raise GONE
+
+    app.convex.streams = gone
+    app.convex.begins = False
+    app.llm.reply = [content("a"), asyncio.Event(), COMPLETE]
+    app.chat.submit(UserMessage(app.task_id, "one"))
+    app.chat.submit(UserMessage(app.task_id, "two", when_active="queue"))
+    await app.until(lambda: bool(app.convex.asked))
+    hold.set()
+    await app.until(lambda: "message-error" in app.names)
+    (refusal,) = [p["error"] for event, p in app.events if event == "message-error"]
+    assert "Only a reply that Convex streams" in refusal
+    with pytest.raises(KitError, match="Only a reply that Convex streams"):
+        app.chat.submit(UserMessage(app.task_id, "three", when_active="interrupt"))
+    await app.chat.stop(app.task_id)
+    assert app.llm.asked == [["one"]]
+    assert await app.stored() == [("user", "one"), ("assistant", "a")]
+
+
+async def test_a_second_message_is_not_answered_by_a_fallback_beside_the_first(
+    make: Make,
+) -> None:
+    app = await make("option-1")
+    held = Held(app)
+    app.chat.submit(UserMessage(app.task_id, "one"))
+    await app.until(lambda: len(held.endings) == 1)
+    app.convex.streams = app.convex.gone
+    second = app.chat.submit(UserMessage(app.task_id, "two", when_active="queue"))
+    assert second.answering is not None
+    await second.answering
+    assert app.events[-1] == (
+        "message-error",
+        {"error": f"{GONE} Send the message again."},
+    )
+    assert app.llm.asked == []
+    assert set(app.statuses) == {"RUNNING"}
+    held.end(1)
+    await app.until_status("FAILED")
+    replies = [("user", "one"), ("assistant", "reply 1"), ("user", "two")]
+    assert await app.stored() == replies
+
+
+async def test_a_stop_ends_all_that_convex_was_given(make: Make) -> None:
+    app = await make("option-1")
+    app.convex.streams = app.convex.until_stopped
+    for text in ("one", "two"):
+        app.chat.submit(UserMessage(app.task_id, text, when_active="queue"))
+    await app.until(lambda: len(app.convex.asked) == 2)
+    await app.chat.stop(app.task_id)
+    assert app.convex.stops == 1
+    assert app.statuses[-1] == "STOPPED"
+    app.convex.streams = app.convex.complete
+    await asyncio.sleep(0)
+    await app.answer("three")
+    assert app.statuses[-1] == "COMPLETED"
 
 
 async def test_tasks_do_not_wait_for_each_other(make: Make) -> None:

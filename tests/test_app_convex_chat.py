@@ -10,6 +10,7 @@ import pytest
 
 from kit.app.convex_chat import ConvexChat, own_api_keys
 from kit.app.convex_replies import ConvexReply
+from kit.app.runs import WhenActive
 from kit.errors import (
     ConvexFunctionError,
     DeploymentError,
@@ -42,6 +43,7 @@ class FakeConvex:
         self.actions: list[Mapping[str, Any]] = []
         self.calls: list[str] = []
         self.fields: dict[str, Any] = {}
+        self.behind = 0
 
     async def _answer(self) -> Any:
         return {"success": True, "messageId": "m1"}
@@ -69,7 +71,9 @@ class FakeConvex:
                 self.statuses.pop(0)
             return {"messageId": "m1", "status": status}
         row = {"_id": "m1", "status": self.statuses[0], "content": "hi"}
-        return [{"_id": "m0"}, row | {"finishReason": "stop"} | self.fields]
+        found = [{"_id": "m0"}, row | {"finishReason": "stop"} | self.fields]
+        found += [{"_id": f"later {number}"} for number in range(self.behind)]
+        return found[-args["limit"] :]
 
     async def mutation(
         self, path: str, args: Mapping[str, Any], *, timeout: float | None = None
@@ -89,7 +93,11 @@ def chat(convex: Any, **times: float) -> ConvexChat:
 
 
 async def stream(
-    convex: Any, *, sent_before: bool = False, **times: float
+    convex: Any,
+    *,
+    sent_before: bool = False,
+    when_active: WhenActive = "reject",
+    **times: float,
 ) -> ConvexReply:
     return await chat(convex, **times).stream_chat_with_tools(
         task_id="t1",
@@ -99,6 +107,7 @@ async def stream(
         client_message_id="c1",
         tools=["calculator"],
         sent_before=sent_before,
+        when_active=when_active,
     )
 
 
@@ -123,6 +132,29 @@ async def test_the_action_gets_the_guides_arguments(convex: FakeConvex) -> None:
             "tools": ["calculator"],
         }
     ]
+
+
+@pytest.mark.parametrize("when_active", ["queue", "interrupt"])
+async def test_the_action_is_told_what_becomes_of_a_second_message(
+    convex: FakeConvex, when_active: WhenActive
+) -> None:
+    convex.statuses = ["queued", "queued", "streaming", "complete"]
+    reply = await stream(convex, when_active=when_active)
+    assert reply.status == "complete"
+    assert convex.actions[0]["whenActive"] == when_active
+
+
+async def test_a_reply_is_found_though_others_are_queued_behind_it(
+    convex: FakeConvex,
+) -> None:
+    convex.behind = 32
+    assert (await stream(convex)).text == "hi"
+
+
+async def test_whether_a_message_has_begun_can_be_asked(convex: FakeConvex) -> None:
+    assert not await chat(convex).has_begun("t1", "c1")
+    await stream(convex)
+    assert await chat(convex).has_begun("t1", "c1")
 
 
 async def test_an_ended_reply_comes_back_whole(convex: FakeConvex) -> None:
@@ -351,7 +383,7 @@ async def test_a_reply_that_is_gone_is_an_error(convex: FakeConvex) -> None:
         await stream(convex)
 
 
-@pytest.mark.parametrize("code", ["StreamActive", "ClientMessageIdTaken"])
+@pytest.mark.parametrize("code", ["StreamActive", "QueueFull", "ClientMessageIdTaken"])
 async def test_a_refusal_is_passed_on_and_no_case_for_a_fallback(
     convex: FakeConvex, code: str
 ) -> None:

@@ -204,8 +204,11 @@ async def test_a_message_is_handed_on_with_what_it_names(
     }
     await client.sio.call("user-message", named)
     await client.sio.call("user-message", {"taskId": task_id, "message": "again"})
-    first, second = served.chat.submitted
+    policy = {"taskId": task_id, "message": "third", "whenActive": "interrupt"}
+    await client.sio.call("user-message", policy)
+    first, second, third = served.chat.submitted
     assert first == UserMessage(task_id, "hello", "m", "c1")
+    assert (third.text, third.when_active) == ("third", "interrupt")
     assert (second.text, second.model) == ("again", DEFAULT_MODEL)
     assert second.client_message_id
 
@@ -318,6 +321,7 @@ async def test_a_payload_that_cannot_be_used_is_refused_with_the_reason(
         {"message": "x", "llmModel": ""},
         {"message": "x", "clientMessageId": ["c"]},
         {"message": "x", "clientMessageId": "c" * 129},
+        {"message": "x", "whenActive": "wait"},
     ],
     ids=lambda fields: repr(fields)[:40],
 )

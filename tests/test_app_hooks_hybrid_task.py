@@ -84,6 +84,16 @@ async def test_with_convex_on_it_is_connected_sends_and_stops(
     await application.received("stop-stream")
 
 
+async def test_a_second_message_goes_at_once_with_what_is_to_become_of_it(
+    convex: FakeStreaming, application: FakeApplication, hook: HybridTask
+) -> None:
+    await application.set_status("RUNNING")
+    await convex.begin()
+    await hook.until(lambda hook: hook.is_streaming, timeout=5)
+    await hook.send_message("Wait", when_active="interrupt")
+    assert (await application.received("user-message"))["whenActive"] == "interrupt"
+
+
 async def test_what_convex_has_is_not_shown_again_from_the_history(
     convex: FakeStreaming, application: FakeApplication, hook: HybridTask
 ) -> None:

@@ -17,6 +17,7 @@ from kit.app.hooks import (
     PartsReset,
     use_message_streaming,
 )
+from kit.app.runs import WhenActive
 from kit.client import Deployment
 from kit.errors import ConfigError, DeploymentUnreachable, FunctionError
 
@@ -147,6 +148,33 @@ async def test_after_an_outage_nothing_is_missing_or_twice(
     await hook.until(lambda hook: hook.streaming_text() == "abcde", timeout=10)
     await server.say("f")
     await hook.until(lambda hook: hook.streaming_text() == "abcdef", timeout=5)
+
+
+async def test_what_is_queued_is_listed_and_the_reply_being_written_is_followed(
+    server: FakeStreaming, hook: MessageStreaming
+) -> None:
+    await server.begin("one")
+    await server.say("first")
+    await hook.until(lambda hook: hook.streaming_text() == "first", timeout=5)
+    await server.begin("two", status="queued")
+    await hook.until(lambda hook: len(hook.messages) == 4, timeout=5)
+    assert hook.messages[-1]["status"] == "queued"
+    assert hook.is_streaming
+    assert hook.streaming_text() == "first"
+    server.rows[1] |= {"status": "complete", "content": "first"}
+    await server.set_status("streaming")
+    await server.say("second")
+    await hook.until(lambda hook: hook.streaming_text() == "second", timeout=5)
+    assert hook.is_streaming
+
+
+@pytest.mark.parametrize("when_active", ["interrupt", "queue"])
+async def test_convex_is_told_what_becomes_of_a_second_message(
+    server: FakeStreaming, hook: MessageStreaming, when_active: WhenActive
+) -> None:
+    await hook.send_message("Hi", model="m", when_active=when_active)
+    ((path, args),) = server.calls
+    assert (path, args["whenActive"]) == ("streaming:send", when_active)
 
 
 async def test_a_message_is_sent_through_convex(

@@ -207,6 +207,13 @@ async def test_a_message_is_sent_and_shown_at_once(
     assert [row["_id"] for row in hook.messages] == ["sql-1"]
 
 
+async def test_the_server_is_told_what_becomes_of_a_second_message(
+    application: FakeApplication, hook: TaskSocket
+) -> None:
+    await hook.send_message("Hi", when_active="queue")
+    assert (await application.received("user-message"))["whenActive"] == "queue"
+
+
 async def test_sending_waits_until_the_server_is_done(
     application: FakeApplication, hook: TaskSocket
 ) -> None:

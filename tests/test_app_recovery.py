@@ -22,9 +22,10 @@ def convex_reply(
     status: Literal["complete", "stopped", "failed"],
     text: str,
     error: str | None = None,
+    message_id: str = "m1",
 ) -> ConvexReply:
     row = {
-        "_id": "m1",
+        "_id": message_id,
         "_creationTime": 1_700_000_000_000.0,
         "role": "ASSISTANT",
         "content": text,
@@ -34,7 +35,7 @@ def convex_reply(
         "status": status,
         "finishReason": "stop",
     }
-    return ConvexReply("m1", status, text, row, error)
+    return ConvexReply(message_id, status, text, row, error)
 
 
 COMPLETE = convex_reply("complete", "from Convex")
@@ -89,8 +90,8 @@ class Left:
     async def recover(self, mode: Mode) -> tuple[str, str | None]:
         """The task's status afterwards, and its error."""
         await self.begin(mode)
-        run = self.runs.get(self.task_id)
-        if run is not None and run.answering is not None:
+        for run in self.runs.of(self.task_id):
+            assert run.answering is not None
             await run.answering
         await asyncio.sleep(0)
         assert self.task_id not in self.runs
@@ -134,6 +135,30 @@ async def test_option_1_gets_the_reply_that_went_on_in_convex(left: Left) -> Non
     assert await left.stored() == [("user", "hello"), ("assistant", "from Convex")]
     (event, told), *more = left.events
     assert (event, told["status"], more) == ("task-status-updated", "COMPLETED", [])
+
+
+@pytest.mark.parametrize("last_is_there", [True, False])
+async def test_option_1_gets_the_replies_to_messages_that_were_queued(
+    left: Left, last_is_there: bool
+) -> None:
+    await left.ask("c0")
+    await left.reply({"isStreaming": False, "parts": [], "finishReason": "stop"})
+    for client_message_id in ("c1", "c2", "c3"):
+        await left.ask(client_message_id)
+    left.convex.held = {
+        "c0": convex_reply("complete", "not again", message_id="m0"),
+        "c1": convex_reply("complete", "one", message_id="m1"),
+        "c2": convex_reply("failed", "two", "no credit", message_id="m2"),
+    }
+    if last_is_there:
+        left.convex.held["c3"] = convex_reply("stopped", "three", message_id="m3")
+    status, error = await left.recover("option-1")
+    assert status == ("STOPPED" if last_is_there else "FAILED")
+    assert ("before the reply was begun" in (error or "")) is not last_is_there
+    question = ("user", "hello")
+    turns = [question, ("assistant", "hal"), question, ("assistant", "one"), question]
+    turns += [("assistant", "two"), question]
+    assert await left.stored() == turns + [("assistant", "three")] * last_is_there
 
 
 @pytest.mark.parametrize(
@@ -237,16 +262,14 @@ async def test_a_task_is_busy_until_it_is_known(left: Left) -> None:
     await left.ask()
     left.convex.hold.clear()
     await left.begin("option-1")
-    run = left.runs.get(left.task_id)
-    assert run is not None
+    (run,) = left.runs.of(left.task_id)
     assert run.in_convex
     await left.runs.cancel_all()
     assert left.task_id not in left.runs
     assert await left.status() == ("RUNNING", None)
 
     await left.begin("option-1")
-    run = left.runs.get(left.task_id)
-    assert run is not None
+    (run,) = left.runs.of(left.task_id)
     await asyncio.sleep(0)  # it has begun
     run.stop_requested = True
     await run.cancel()

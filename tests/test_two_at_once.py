@@ -1,4 +1,4 @@
-"""Several messages at the very same moment: over HTTP, on a deployment of its own.
+"""Several messages at the very same moment: over HTTP, and through the application.
 
 What each policy does, step by step, is in `scenarios/policies.json`; in any order, in
 test_streams_stateful. Here clients race, and the scripted provider tells what it was
@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
+from kit.app.hooks import HybridTask, use_hybrid_task
 from kit.client import Deployment
 from kit.client.background import cancel
 from kit.errors import ConvexFunctionError, DeploymentError
@@ -178,3 +179,105 @@ async def test_a_queue_outlives_a_killed_deployment(race: Race) -> None:
     # A prompt without an answer goes to the model with the next one.
     asked = [entry["prompt"] for entry in await race.asked()]
     assert asked == [one, f"{two}\n\n{three}", four]
+
+
+# --- through the application --------------------------------------------------------
+
+
+@asynccontextmanager
+async def chatting(option: int, count: int) -> AsyncIterator[tuple[Stack, Any]]:
+    """The application, and so many clients of one task."""
+    async with await Stack.start(app=False, pace=0) as stack:
+        stack.set_flags(realtime=True, option=option)
+        await stack.app.start()
+        task_id = await stack.create_task("A race")
+        async with AsyncExitStack() as clients:
+            url = stack.deployment_url
+            deployment = await clients.enter_async_context(Deployment(url))
+            hooks = [
+                await clients.enter_async_context(
+                    await use_hybrid_task(
+                        task_id, deployment=deployment, socket_url=stack.app.url
+                    )
+                )
+                for _ in range(count)
+            ]
+            yield stack, hooks
+
+
+def replies(hook: HybridTask) -> list[str]:
+    return [row["status"] for row in hook.messages if row["role"] == "ASSISTANT"]
+
+
+@pytest.mark.parametrize("option", [1, 2])
+async def test_clients_of_the_application_queue_at_the_same_moment(option: int) -> None:
+    async with chatting(option, 3) as (stack, hooks):
+        await asyncio.gather(
+            *(
+                hook.send_message(prompt, model=SHORT, when_active="queue")
+                for hook, prompt in zip(hooks, PROMPTS, strict=False)
+            )
+        )
+        await hooks[0].until(lambda h: replies(h) == ["complete"] * 3, timeout=60)
+        await hooks[0].until(lambda h: h.task_status == "COMPLETED", timeout=20)
+        shown = [row["content"] for row in hooks[0].messages]
+        log = await stack.provider_log()
+        assert [entry["prompt"] for entry in log] == shown[::2]
+        assert sorted(shown[::2]) == PROMPTS[:3]
+        for earlier, later in pairwise(log):
+            assert earlier["endedAt"] <= later["receivedAt"]
+        stored = await stack.stored_messages(hooks[0].task_id)
+        assert [row["content"] for row in stored] == (shown if option == 1 else [])
+
+
+@pytest.mark.parametrize("option", [1, 2])
+async def test_a_client_of_the_application_interrupts_and_another_is_refused(
+    option: int,
+) -> None:
+    async with chatting(option, 3) as (stack, (one, two, three)):
+        await one.send_message(PROMPTS[0], model=ENDLESS)
+        await one.until(lambda h: h.streaming_text(), timeout=20)
+        await three.send_message("not now", model=SHORT)
+        await three.until(lambda h: h.error, timeout=20)
+        assert "still being answered" in three.error
+        await two.send_message(PROMPTS[1], model=SHORT, when_active="interrupt")
+        await two.until(lambda h: replies(h) == ["stopped", "complete"], timeout=20)
+        await two.until(lambda h: h.task_status == "COMPLETED", timeout=20)
+        log = await stack.provider_log()
+        assert [entry["prompt"] for entry in log] == PROMPTS[:2]
+        assert log[0]["outcome"] == "disconnected"
+        stored = await stack.stored_messages(one.task_id)
+        contents = [row["content"] for row in two.messages]
+        assert [row["content"] for row in stored] == (contents if option == 1 else [])
+
+
+@pytest.mark.parametrize("option", [1, 2])
+async def test_a_stop_in_the_application_drops_what_is_queued(option: int) -> None:
+    async with chatting(option, 2) as (stack, (one, two)):
+        await one.send_message(PROMPTS[0], model=ENDLESS)
+        await one.until(lambda h: h.streaming_text(), timeout=20)
+        await two.send_message(PROMPTS[1], model=SHORT, when_active="queue")
+        await two.until(lambda h: replies(h) == ["streaming", "queued"], timeout=20)
+        assert two.task_status == "RUNNING"
+        await one.stop_stream()
+        await one.until(lambda h: replies(h) == ["stopped", "stopped"], timeout=20)
+        await one.until(lambda h: h.task_status == "STOPPED", timeout=20)
+        assert len(await stack.provider_log()) == 1
+
+
+async def test_a_queued_message_outlives_the_application() -> None:
+    """Convex goes on, and the next server copies what came of it into SQL."""
+    async with chatting(1, 1) as (stack, (hook,)):
+        slow = "claude-scripted-text:tokens=40,pace=20"
+        await hook.send_message(PROMPTS[0], model=slow)
+        await hook.until(lambda h: h.streaming_text(), timeout=20)
+        await hook.send_message(PROMPTS[1], model=SHORT, when_active="queue")
+        await hook.until(lambda h: replies(h) == ["streaming", "queued"], timeout=20)
+        await stack.app.kill()
+        await stack.app.start()
+        await hook.until(lambda h: replies(h) == ["complete"] * 2, timeout=60)
+        await hook.until(lambda h: h.task_status == "COMPLETED", timeout=20)
+        stored = await stack.stored_messages(hook.task_id)
+        contents = [row["content"] for row in hook.streaming.messages]
+        assert [row["content"] for row in stored] == contents
+        assert len(await stack.provider_log()) == 2

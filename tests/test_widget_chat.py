@@ -12,6 +12,7 @@ from fake_chat import FakeChat, text_chunks, tool_chunks
 from screen import compact
 from widget_wire import Browser, Wire, open_wires, wire_of
 
+from kit.app.runs import WhenActive
 from kit.errors import KitError
 from kit.widget import ChatView
 from kit.widget.markdown import render_markdown
@@ -45,6 +46,7 @@ class SlowChat(FakeChat):
         *,
         model: str | None = None,
         client_message_id: str | None = None,
+        when_active: WhenActive = "reject",
     ) -> str:
         self.sending.set()
         await self.go_on.wait()

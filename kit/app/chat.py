@@ -1,8 +1,8 @@
 """The chat service: answers a user's message, in the three forms of the migration.
 
 Holds what the guide changes, `ChatService._before`, `_option_1` and `_option_2`, to be
-read side by side, and around them what it leaves alone: one message at a time per
-task, the task's status, the sidecar, stopping. Knows no sockets: `emit` is given.
+read side by side, and around them what it leaves alone: which messages a task takes,
+its status, the sidecar, stopping. Knows no sockets: `emit` is given.
 Model calls, SQL and Convex are in `llm_service`, `reply` and `history`, and
 `convex_chat`.
 
@@ -23,7 +23,8 @@ Not kept, because it would only be in the way: a stopped reply keeps its text an
 no longer marked as streaming; stopping a task that is idle does not spoil its next
 reply; a run never cleans up after another one; a message sent again with the same
 `clientMessageId` is not answered twice; errors reach the client as text; a second
-message is refused while one is answered, and not queued.
+message is refused while one is answered. While Convex streams that, a message may be
+queued instead, or interrupt it (`when_active`): that is then done by Convex.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ from kit.app.llm_service import LLMService, StreamChunk
 from kit.app.out_of_sight import OnOutOfSight
 from kit.app.recovery import copy_to_sql
 from kit.app.reply import WRITE_INTERVAL, Reply
-from kit.app.runs import Run, Runs
+from kit.app.runs import Outcome, Run, Runs, WhenActive
 from kit.app.tasks import Emit, Tasks
 from kit.app.workspace import Workspace
 from kit.errors import DeploymentError, FunctionError, KitError, ReplyOutOfSight
@@ -72,6 +73,7 @@ class UserMessage:
     model: str = DEFAULT_MODEL
     client_message_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     sent_before: bool = False
+    when_active: WhenActive = "reject"
 
 
 def get_system_prompt() -> str:
@@ -83,7 +85,7 @@ def get_system_prompt() -> str:
 
 
 class ChatService:
-    """Answers messages, one at a time per task, in the form that `mode` names."""
+    """Answers messages in the form that `mode` names."""
 
     def __init__(
         self,
@@ -181,9 +183,10 @@ class ChatService:
         """The guide's call of `streaming:streamChatWithTools`; ends with the reply.
 
         While the application may still fall back, or be rolled back, SQL gets a copy.
-        Raises DeploymentError if no reply was begun, plain KitError if one failed.
+        Raises DeploymentError if no reply was begun, plain KitError if one failed, or
+        if none was begun while an earlier one goes on: then nobody else may answer.
         """
-        run = self._runs.get(message.task_id) or Run()
+        run = self._run_of(message)
         run.in_convex = True
         try:
             stored = await self._convex.stream_chat_with_tools(
@@ -194,15 +197,22 @@ class ChatService:
                 client_message_id=message.client_message_id,
                 tools=self._tool_names,
                 sent_before=message.sent_before,
+                when_active=message.when_active,
             )
         except Exception as error:  # not when cancelled: the reply goes on there
             run.in_convex = False
             if isinstance(error, ReplyOutOfSight):
                 self._on_out_of_sight(message.task_id, message.client_message_id)
+            if isinstance(error, DeploymentError):
+                if self._runs.before(message.task_id, run):
+                    raise KitError(f"{error} Send the message again.") from None
+                run.alone = True
             raise
         run.in_convex = False
         if self.mode == "option-1":
-            await copy_to_sql(self._history, message.task_id, stored)
+            await copy_to_sql(
+                self._history, message.task_id, stored, message.client_message_id
+            )
         status_of(stored)
         return stored
 
@@ -257,51 +267,52 @@ class ChatService:
         """Begin to answer a message in the background; what happens is emitted.
 
         The run tells when it is accepted. The same one, sent again, changes nothing
-        while it is being answered. Raises KitError if another message of the task is.
+        while it is being answered. Raises KitError if another message of the task is,
+        unless `when_active` is not `reject` and Convex streams all of them.
         """
-        run = self._runs.get(message.task_id)
-        if run is None:
-            run = self._runs.begin(
-                message.task_id, lambda _: self.process_message(message)
-            )
-            run.client_message_id = message.client_message_id
-        elif run.client_message_id != message.client_message_id:
-            raise KitError(
-                "The last message of this task is still being answered. "
-                "Stop it (stop-stream) or wait for its end, then send this one again."
-            )
+        task_id = message.task_id
+        known = self._runs.to(task_id, message.client_message_id)
+        if known is not None:
+            return known
+        self._runs.admit(task_id, message.when_active)
+        run = self._runs.begin(task_id, lambda _: self.process_message(message))
+        run.client_message_id = message.client_message_id
+        run.alone = self.mode == "before"
         return run
+
+    def _run_of(self, message: UserMessage) -> Run:
+        return self._runs.to(message.task_id, message.client_message_id) or Run()
 
     async def process_message(self, message: UserMessage) -> None:
         """Answer one message, from status RUNNING to the status that it ends with.
 
         Failures are emitted (`task-status-updated` FAILED, `message-error`) and not
         raised. Cancelling stops a reply that is streamed from here, keeps its text
-        and ends in STOPPED; a reply that Convex streams goes on there.
+        and ends in STOPPED; a reply that Convex streams goes on there. While other
+        messages of the task are being answered, that stays RUNNING.
         """
         task_id = message.task_id
-        run = self._runs.get(task_id) or Run()
+        run = self._run_of(message)
         try:
-            if self.mode != "option-2":
-                accepted = await self._accept(message)
-                if accepted is None:
-                    return
-                message = accepted
-            run.accepted.set()
-            await self._tasks.set_status(task_id, "RUNNING")
-            async with self._sidecar(message):
-                status, error = await self._answer(message)
+            outcome: Outcome | None = None
+            accepted = await self._accept(message, run)
+            if accepted is not None:
+                run.accepted.set()
+                await self._tasks.set_status(task_id, "RUNNING")
+                async with self._sidecar(accepted):
+                    outcome = await self._answer(accepted)
         except asyncio.CancelledError:
             if run.in_convex and not run.stop_requested:
                 logger.info("[CHAT] The reply of task %s goes on in Convex", task_id)
             else:
                 await self._tasks.set_status(task_id, "STOPPED")
             raise
-        run.ended = True
-        if error is not None:
-            await self._emit(task_id, "message-error", {"error": error})
-        # The last event: whoever hears it may send the next message.
-        await self._tasks.set_status(task_id, status, error)
+        task_ends = self._runs.end(task_id, run, outcome)
+        if outcome is not None and outcome[1] is not None:
+            await self._emit(task_id, "message-error", {"error": outcome[1]})
+        if task_ends is not None:
+            # The last event: whoever hears it may send the next message.
+            await self._tasks.set_status(task_id, *task_ends)
 
     @asynccontextmanager
     async def _sidecar(self, message: UserMessage) -> AsyncIterator[None]:
@@ -315,7 +326,7 @@ class ChatService:
         finally:
             working.cancel()
 
-    async def _answer(self, message: UserMessage) -> tuple[TaskStatus, str | None]:
+    async def _answer(self, message: UserMessage) -> Outcome:
         """Run the form that the mode names: the task's new status, and what failed."""
         try:
             match self.mode:
@@ -334,13 +345,17 @@ class ChatService:
             logger.exception("[CHAT] Task %s failed", message.task_id)
             return "FAILED", _told(error)
 
-    async def _accept(self, message: UserMessage) -> UserMessage | None:
+    async def _accept(self, message: UserMessage, run: Run) -> UserMessage | None:
         """The message as it is to be answered; None if not, and clients hear why.
 
         One that was sent again and has its reply is only told how the task is.
         """
         task_id = message.task_id
         try:
+            if self.mode != "before":
+                await self._runs.until_turn(task_id, run, self._convex.has_begun)
+            if self.mode == "option-2":
+                return message
             accepted = await accept(
                 self._history,
                 task_id,
@@ -369,25 +384,29 @@ class ChatService:
     async def stop(self, task_id: str) -> None:
         """Stop the task's reply; returns when it has ended and its text is kept.
 
-        A reply that Convex streams is stopped there, whoever began it; if it does not
-        end within the stop timeout, it is no longer waited for. Without any reply,
-        only a status RUNNING that a killed server left behind is corrected. Raises
-        DeploymentError when Convex cannot be told.
+        A reply that Convex streams is stopped there, whoever began it, and what is
+        queued behind it is dropped; if it does not end within the stop timeout, it is
+        no longer waited for. Without any reply, only a status RUNNING that a killed
+        server left behind is corrected. Raises DeploymentError when Convex cannot be
+        told.
         """
-        run = self._runs.get(task_id)
-        if run is None or run.answering is None:
+        runs = self._runs.of(task_id)
+        if not runs:
             await self._stop_idle(task_id)
             return
-        run.stop_requested = True
+        for run in runs:
+            run.stop_requested = True
+        # Those that wait to reach Convex are not to.
+        await asyncio.gather(*(run.cancel() for run in runs if not run.in_convex))
         deadline = time.monotonic() + self._stop_timeout
-        while run.in_convex and time.monotonic() < deadline:
+        while any(run.in_convex for run in runs) and time.monotonic() < deadline:
             # Again and again: a stop that comes before the stream is begun finds
             # nothing to stop.
             await self._convex.stop_task(task_id)
-            done, _ = await asyncio.wait({run.answering}, timeout=0.5)
-            if done:
+            answering = [run.answering for run in runs if run.answering is not None]
+            if not (await asyncio.wait(answering, timeout=0.5))[1]:
                 return
-        await run.cancel()
+        await asyncio.gather(*(run.cancel() for run in runs))
 
     async def _stop_idle(self, task_id: str) -> None:
         if self.mode != "before":

@@ -19,12 +19,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from kit.app.convex_replies import (
-    LIVE,
+    UNFINISHED,
     ConvexCalls,
     ConvexReplies,
     ConvexReply,
     begun_query,
 )
+from kit.app.runs import WhenActive
 from kit.client.background import cancel
 from kit.errors import (
     ConvexFunctionError,
@@ -43,8 +44,9 @@ __all__ = ["ConvexChat", "own_api_keys"]
 logger = logging.getLogger(__name__)
 
 # Codes of the errors that `streaming:streamChatWithTools` throws on purpose: another
-# reply is being streamed in the task; the id was used for another message.
-_REFUSALS = ("StreamActive", "ClientMessageIdTaken")
+# reply is being streamed in the task; so many wait there already; the id was used for
+# another message.
+_REFUSALS = ("StreamActive", "QueueFull", "ClientMessageIdTaken")
 
 _ATTEMPTS = 3  # at a call that is lost without a trace
 _LATE_LOOKS = 2  # at an action that says nothing and has begun nothing
@@ -115,6 +117,10 @@ class ConvexChat:
             "mutation", "streaming:stopTask", {"taskId": task_id}
         )
 
+    async def has_begun(self, task_id: str, client_message_id: str) -> bool:
+        """Whether Convex has this message. Raises KitError when it does not answer."""
+        return await self.replies.begun(task_id, client_message_id) is not None
+
     async def stream_chat_with_tools(
         self,
         *,
@@ -125,16 +131,21 @@ class ConvexChat:
         client_message_id: str,
         tools: list[str],
         sent_before: bool = False,
+        when_active: WhenActive = "reject",
     ) -> ConvexReply:
         """Have Convex stream the reply; returns when the reply has ended.
+
+        `when_active`: what becomes of it while another reply is being streamed in the
+        task. Queued, it returns after its turn.
 
         Called again with the same `client_message_id` it follows the same reply.
         Cancelling ends the waiting, not the reply: that is `stop_task`.
 
         Raises DeploymentError **only if no reply was begun, nor will be**: the caller
         may then answer by other means. Raises ReplyOutOfSight when one may have been,
-        plain KitError when another reply is being streamed in the task. A message that
-        was `sent_before` may have a reply that Convex has begun.
+        plain KitError when another reply is being streamed in the task, or as many
+        messages are queued as may be. A message that was `sent_before` may have a reply
+        that Convex has begun.
         """
         # Whether Convex is in reach is found out by a quick call: the action is waited
         # for as long as a reply may take.
@@ -143,18 +154,19 @@ class ConvexChat:
         else:
             lookup = begun_query(task_id, client_message_id)
             await self.replies.quickly("query", *lookup)
-        await self._have_streamed(
-            {
-                "taskId": task_id,
-                "prompt": prompt,
-                "model": model,
-                "systemPrompt": system_prompt,
-                "llmModel": model,
-                "apiKeys": self._api_keys,
-                "clientMessageId": client_message_id,
-                "tools": tools,
-            }
-        )
+        args = {
+            "taskId": task_id,
+            "prompt": prompt,
+            "model": model,
+            "systemPrompt": system_prompt,
+            "llmModel": model,
+            "apiKeys": self._api_keys,
+            "clientMessageId": client_message_id,
+            "tools": tools,
+        }
+        if when_active != "reject":
+            args["whenActive"] = when_active
+        await self._have_streamed(args)
         return await self.replies.follow(task_id, client_message_id)
 
     async def _have_streamed(self, args: dict[str, Any]) -> None:
@@ -194,7 +206,7 @@ class ConvexChat:
         try:
             while not (await asyncio.wait({action}, timeout=self._look_interval))[0]:
                 begun = await self.replies.begun(task_id, client_message_id)
-                if begun is not None and begun["status"] not in LIVE:
+                if begun is not None and begun["status"] not in UNFINISHED:
                     return None
                 idle_looks += begun is None
                 if idle_looks == _LATE_LOOKS:

@@ -16,7 +16,7 @@ from kit.app.tables import TaskStatus
 from kit.errors import DeploymentError, FunctionError, KitError, ReplyOutOfSight
 
 __all__ = [
-    "LIVE",
+    "UNFINISHED",
     "ConvexCalls",
     "ConvexReplies",
     "ConvexReply",
@@ -24,7 +24,11 @@ __all__ = [
     "status_of",
 ]
 
-LIVE = ("streaming", "stopping")
+UNFINISHED = ("queued", "streaming", "stopping")
+"""The statuses of a reply that has not ended."""
+
+_LOOKS = (8, 40)
+"""How many messages to look among for a reply: others may be queued behind it."""
 
 
 class ConvexCalls(Protocol):
@@ -117,7 +121,7 @@ class ConvexReplies:
                 raise KitError(
                     "Convex no longer has the reply. Send the message again."
                 )
-            if begun["status"] not in LIVE:
+            if begun["status"] not in UNFINISHED:
                 break
             if time.monotonic() > deadline:
                 raise ReplyOutOfSight(
@@ -125,10 +129,11 @@ class ConvexReplies:
                     "It may go on in Convex; stop it before sending another message."
                 )
             await asyncio.sleep(self._poll_interval)
-        newest = {"taskId": task_id, "limit": 8}
-        for row in await self.patiently("messages:byTask", newest):
-            if row["_id"] == begun["messageId"]:
-                return _reply(row)
+        for limit in _LOOKS:
+            newest = {"taskId": task_id, "limit": limit}
+            for row in await self.patiently("messages:byTask", newest):
+                if row["_id"] == begun["messageId"]:
+                    return _reply(row)
         raise KitError(
             "Convex no longer shows the reply: the task has many newer ones."
         )

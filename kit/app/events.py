@@ -9,7 +9,7 @@ Mirrors `apps/server/src/socket.ts` of the guide's application:
 | from clients | payload |
 |---|---|
 | join-task, leave-task, stop-stream | {taskId} |
-| user-message | {taskId, message, llmModel?, clientMessageId?} |
+| user-message | {taskId, message, llmModel?, clientMessageId?, whenActive?} |
 | get-chat-history | {taskId, complete?} |
 
 | to clients | payload |
@@ -26,7 +26,7 @@ As there, access to a task means that the task exists. Added: an event sent with
 acknowledgement is acknowledged when it has been dealt with, so that a client can know
 that it has joined; the events of one client are dealt with in their order; and who
 joins a task is told its status, which may have changed while a client was away.
-`queuedAction` is always null: there is no queue.
+`queuedAction` is always null: what is queued (`whenActive`) is so in Convex.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ from aiohttp import web
 
 from kit.app.chat import DEFAULT_MODEL, ChatService, UserMessage
 from kit.app.history import History
+from kit.app.runs import WhenActive
 from kit.app.tasks import STATUS_EVENT, Tasks, status_payload
 from kit.deltas import valid_text
 from kit.errors import KitError
@@ -74,6 +75,7 @@ class _UserMessage(_TaskPayload):
     message: _Text
     llmModel: _ModelName | None = None
     clientMessageId: _Id | None = None
+    whenActive: WhenActive = "reject"
 
 
 _Payload = TypeVar("_Payload", bound=_TaskPayload)
@@ -230,6 +232,7 @@ class SocketEvents:
                 text,
                 payload.llmModel or DEFAULT_MODEL,
                 payload.clientMessageId or uuid.uuid4().hex,
+                when_active=payload.whenActive,
             )
         )
         # What is acknowledged is not lost if the server is.

@@ -77,8 +77,9 @@ class Recovery:
                 status, error = "FAILED", str(failure)
                 if isinstance(failure, ReplyOutOfSight) and run.client_message_id:
                     self._on_out_of_sight(task_id, run.client_message_id)
-            run.ended = True
-            await self._tasks.set_status(task_id, status, error)
+            task_ends = self._runs.end(task_id, run, (status, error))
+            if task_ends is not None:
+                await self._tasks.set_status(task_id, *task_ends)
         except asyncio.CancelledError:
             if run.stop_requested:
                 await self._tasks.set_status(task_id, "STOPPED")
@@ -100,9 +101,22 @@ class Recovery:
         if answer := answer_to(task_id, question, messages):
             return await self._settle(answer)
         run.client_message_id = question.get("clientMessageId")
+        await self._copy_those_before(task_id, question, messages)
         stored = await self._reply_in_convex(task_id, run)
-        await copy_to_sql(self._history, task_id, stored)
+        await copy_to_sql(self._history, task_id, stored, run.client_message_id)
         return status_of(stored)
+
+    async def _copy_those_before(
+        self, task_id: str, question: Message, messages: Sequence[Message]
+    ) -> None:
+        """Copy the replies that it was queued behind, when they have ended."""
+        for earlier in reversed(messages[: messages.index(question)]):
+            client_message_id = earlier.get("clientMessageId")
+            if earlier["role"] != "user" or client_message_id is None:
+                return
+            found = await self._convex.find(task_id, client_message_id)
+            if found is not None:
+                await copy_to_sql(self._history, task_id, found, client_message_id)
 
     async def _reply_in_convex(self, task_id: str, run: Run) -> ConvexReply:
         found = None
@@ -126,28 +140,27 @@ class Recovery:
         return _STATUSES.get(metadata.get("finishReason"), "COMPLETED")
 
 
-async def copy_to_sql(history: History, task_id: str, stored: ConvexReply) -> None:
+async def copy_to_sql(
+    history: History, task_id: str, stored: ConvexReply, client_message_id: str | None
+) -> None:
     """Keep SQL whole while Option 1 may still fall back, or be rolled back.
 
-    What SQL does not take is logged: the reply itself is safe.
+    The reply comes after the message that it answers: others may have been queued
+    since. What SQL does not take is logged: the reply itself is safe.
     """
-    message = stored_message(stored.row)
-    metadata = message["metadata"]
-    if not metadata["parts"]:
+    reply = stored_message(stored.row)
+    if not reply["metadata"]["parts"]:
         return  # stopped before its first word
     try:
-        if any(
-            known["id"] == message["id"] for known in await history.messages(task_id)
-        ):
-            return
-        await history.add_message(
-            task_id,
-            "assistant",
-            message["content"],
-            llm_model=message["llmModel"],
-            metadata=metadata,
-            message_id=message["id"],
-        )
+        async with history.locked(task_id) as task:
+            messages = await task.messages()
+            if any(known["id"] == reply["id"] for known in messages):
+                return
+            place = len(messages)
+            for index, known in enumerate(messages):
+                if known.get("clientMessageId", "") == client_message_id:
+                    place = index + 1
+            await task.arrange([*messages[:place], reply, *messages[place:]])
     except DatabaseError as error:
         logger.warning("[CHAT] Task %s: %s", task_id, error)
 

@@ -30,6 +30,7 @@ from kit.app.hooks.source import (
     StateChanged,
 )
 from kit.app.hooks.task_socket import SocketEvent, TaskSocket, use_task_socket
+from kit.app.runs import WhenActive
 from kit.client import Deployment
 from kit.client.background import cancel, spawn
 from kit.errors import DeploymentError
@@ -154,6 +155,7 @@ class HybridTask(Hook):
         *,
         model: str | None = None,
         client_message_id: str | None = None,
+        when_active: WhenActive = "reject",
     ) -> str:
         """Send a user's message over Socket.IO; its `clientMessageId`.
 
@@ -164,7 +166,10 @@ class HybridTask(Hook):
         if not self.is_streaming:
             await self.until_settled()
         return await self.socket.submit(
-            text, model=model, client_message_id=client_message_id
+            text,
+            model=model,
+            client_message_id=client_message_id,
+            when_active=when_active,
         )
 
     async def until_settled(self) -> None:
@@ -178,6 +183,7 @@ class HybridTask(Hook):
     async def stop_stream(self) -> None:
         """Stop the reply, in Convex and in the application, whichever is writing it.
 
+        What is queued is dropped.
         Raises KitError if whoever is writing it could not be told.
         """
         falls_back = self._source() is self.socket

@@ -27,6 +27,7 @@ from kit.app.hooks.source import (
     StateChanged,
 )
 from kit.app.hooks.stream_follower import StreamFollower
+from kit.app.runs import WhenActive
 from kit.client import Deployment
 from kit.client.background import cancel, spawn
 from kit.errors import ConfigError, DeploymentError, FunctionError
@@ -123,6 +124,7 @@ class MessageStreaming(Hook):
         *,
         model: str | None = None,
         client_message_id: str | None = None,
+        when_active: WhenActive = "reject",
     ) -> str:
         """Have the deployment answer `text` (`streaming:send`); its `clientMessageId`.
 
@@ -143,6 +145,8 @@ class MessageStreaming(Hook):
         }
         if self._tools:
             args["tools"] = self._tools
+        if when_active != "reject":
+            args["whenActive"] = when_active
         try:
             await self._deployment.mutation(
                 "streaming:send", args, timeout=SEND_TIMEOUT
@@ -171,7 +175,7 @@ class MessageStreaming(Hook):
         return found is not None
 
     async def stop_stream(self) -> None:
-        """Stop the task's reply; its text so far is kept.
+        """Stop the task's reply; its text so far is kept. What is queued is dropped.
 
         `is_streaming` turns False with the next value, whether or not the producer
         still lives. Raises DeploymentError.

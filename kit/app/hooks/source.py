@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
 from kit.app.hooks.live_parts import LiveParts
+from kit.app.runs import WhenActive
 from kit.errors import KitError
 from kit.parts import Part, PartChange
 
@@ -143,8 +144,13 @@ class Hook(ABC):
         *,
         model: str | None = None,
         client_message_id: str | None = None,
+        when_active: WhenActive = "reject",
     ) -> str:
         """Send a user's message; its `clientMessageId`.
+
+        `when_active` says what becomes of it while a reply is being written: it is
+        refused (`reject`), stops that reply (`interrupt`), or waits for it (`queue`).
+        The last two are Convex's, so that they need one that streams the reply.
 
         After a failure it may have arrived all the same. Sent again with the same
         `client_message_id` it is answered once; without one, the same text is taken for

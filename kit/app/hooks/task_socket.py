@@ -36,6 +36,7 @@ from kit.app.hooks.source import (
     StateChanged,
 )
 from kit.app.hooks.stream_chunks import row_of_history
+from kit.app.runs import WhenActive
 from kit.client.background import cancel, keep_awake, spawn
 from kit.errors import KitError
 
@@ -196,6 +197,7 @@ class TaskSocket(Hook):
         *,
         model: str | None = None,
         client_message_id: str | None = None,
+        when_active: WhenActive = "reject",
     ) -> str:
         """Send a user's message (`user-message`); its `clientMessageId`.
 
@@ -206,7 +208,12 @@ class TaskSocket(Hook):
         """
         if not self.is_streaming:
             await self.until_settled()
-        return await self.submit(text, model=model, client_message_id=client_message_id)
+        return await self.submit(
+            text,
+            model=model,
+            client_message_id=client_message_id,
+            when_active=when_active,
+        )
 
     async def submit(
         self,
@@ -214,6 +221,7 @@ class TaskSocket(Hook):
         *,
         model: str | None = None,
         client_message_id: str | None = None,
+        when_active: WhenActive = "reject",
     ) -> str:
         """`send_message` at once, whatever the server is still busy with."""
         client_message_id = self._sent.begin(text, client_message_id, self._messages)
@@ -224,6 +232,8 @@ class TaskSocket(Hook):
         }
         if chosen := model or self._model:
             payload["llmModel"] = chosen
+        if when_active != "reject":
+            payload["whenActive"] = when_active
         self.error = self._failure = None
         self._reply.expect_another()
         self._set_messages()
