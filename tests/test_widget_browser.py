@@ -589,6 +589,46 @@ async def test_what_was_said_never_becomes_markup(lab: Lab) -> None:
         assert [url for url in loaded if "elsewhere" in url] == []
 
 
+@pytest.mark.parametrize("saves_state", [False, True], ids=["default", "saves state"])
+async def test_a_notebook_that_is_opened_again_shows_what_was_said(
+    tmp_path: Path, saves_state: bool
+) -> None:
+    """With a new kernel, which knows no widget. By default JupyterLab keeps none."""
+    require_browser()
+    folder, state = tmp_path / "notebooks", tmp_path / "state"
+    folder.mkdir()
+    settings = state / "settings" / "@jupyter-widgets" / "jupyterlab-manager"
+    settings.mkdir(parents=True)
+    (settings / "plugin.jupyterlab-settings").write_text(
+        json.dumps({"saveState": saves_state})
+    )
+    with start_lab(folder, state) as lab:
+        path = write_notebook(
+            lab,
+            "again.ipynb",
+            'chat.ask("hello?")\n'
+            'await chat.stream(text_chunks("# Head\\n\\nThe **reply**"))',
+        )
+        async with open_notebook(lab, path) as notebook:
+            await notebook.run_all()
+            await expect_status(view_of(notebook), "done")
+            await notebook.until_idle()
+            await notebook.page.wait_for_selector("kit-chat-place .kit-chat")
+            await notebook.save()
+            await expect(notebook.page.locator(".jp-mod-dirty")).to_have_count(0)
+        saved = nbformat.read(folder / path, as_version=4)
+        (output,) = saved.cells[0].outputs
+        assert sorted(output.data) == ["text/html", "text/plain"]
+        async with open_notebook(lab, path) as notebook:
+            shown = notebook.page.locator(".jp-OutputArea-output")
+            await expect(shown).to_have_count(1)
+            reply = shown.locator("strong", has_text="reply").locator("visible=true")
+            await expect(reply).to_be_visible()
+            await expect(shown).not_to_contain_text("Error displaying widget")
+            await expect(view_of(notebook)).to_have_count(int(saves_state))
+            assert notebook.complaints == []
+
+
 async def test_a_saved_notebook_is_read_without_a_kernel(lab: Lab) -> None:
     """A file that papermill wrote is not trusted: JupyterLab cleans its HTML."""
     path = lab.folder / write_notebook(lab, "saved.ipynb", EVERYTHING)

@@ -435,6 +435,23 @@ async def test_the_bundle_has_the_view_and_its_static_face() -> None:
     assert sorted(data) == [WIDGET_MIME, "text/html", "text/plain"]
 
 
+async def test_on_a_page_with_places_the_output_is_the_face_alone() -> None:
+    """JupyterLab shows an error where a widget was, though there is HTML as well."""
+    view = ChatView(FakeChat())
+    before, _ = view._repr_mimebundle_()
+    wire_of(view).receive({"type": "places"})
+    await asyncio.sleep(0)
+    data, _ = view._repr_mimebundle_()
+    assert sorted(data) == ["text/html", "text/plain"]
+    assert data["text/html"] == before["text/html"]
+    place = f'<kit-chat-place data-widget="{view.place}"'
+    assert data["text/html"].startswith(place)
+    assert data["text/html"].endswith(f"{view.as_html()}</kit-chat-place>")
+    await view.close()
+    data, _ = view._repr_mimebundle_()
+    assert data["text/html"] == view.as_html()
+
+
 async def test_a_closed_view_is_static_and_follows_nothing() -> None:
     chat = FakeChat()
     chat.ask("hello?")

@@ -11,12 +11,18 @@ Two ways lead to a view, and either is enough:
 An executed notebook keeps no custom messages; it keeps the snapshot and the static face
 of the view, which is refreshed at the end of each turn.
 
+JupyterLab forgets widgets when a notebook is closed, and then shows an error instead of
+the face. So a page that can put views into HTML says so (`places`), and from then on
+the output is the face alone, with the view in its place while the kernel lives: see
+`front/place.js`. Other front ends keep the widget in their outputs.
+
 Messages between a view and the kernel, beside the numbered ones, each with the number
 of its `pane`, 0 where a view leaves that out:
 
     view -> kernel   {"type": "snapshot"}               a number was missing
                      {"type": "check", "seq": n}        nothing came for a while
                      {"type": "stop" | "send" | "retry" | "copy", "id": ..., ...}
+                     {"type": "places"}                 outputs may be HTML alone
     kernel -> view   {"type": "received", "id": ...}    at once
                      {"type": "answer", "id": ..., "error"?: ..., "text"?: ...}
 """
@@ -27,6 +33,7 @@ import asyncio
 import contextvars
 import logging
 import sys
+import uuid
 from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import Any
@@ -48,6 +55,7 @@ __all__ = ["ChatWidget", "Done"]
 logger = logging.getLogger("kit.widget")
 
 _FRONT = Path(__file__).parent / "front"
+_PLACE = '<kit-chat-place data-widget="{}" style="display:block">'
 _STYLES = ("frame", "messages", "text", "code", "cards", "composer")
 
 
@@ -65,6 +73,13 @@ class ChatWidget(anywidget.AnyWidget):
         sync=True, to_json=lambda _, widget: widget._take_snapshot()
     )
     """For the views: everything that is shown. Put together when it is sent."""
+
+    place = traitlets.Unicode(read_only=True).tag(sync=True)
+    """For the views: which places in outputs are for them, see `front/place.js`."""
+
+    @traitlets.default("place")
+    def _name_place(self) -> str:
+        return uuid.uuid4().hex
 
     _closed = True  # until it is made
 
@@ -85,6 +100,7 @@ class ChatWidget(anywidget.AnyWidget):
             for number, (title, source) in enumerate(sources)
         ]
         self._closed = False
+        self._has_places = False  # whether a page shows outputs that are places
         super().__init__()
         self.on_msg(self._receive)
         if live and self._loop is not None and get_ipython() is not None:
@@ -148,11 +164,14 @@ class ChatWidget(anywidget.AnyWidget):
     def _repr_mimebundle_(self, **kwargs: Any) -> Bundle:
         data: dict[str, Any] = {}
         metadata: dict[str, Any] = {}
-        if self.live:
+        if self.live and not self._has_places:
             data, metadata = super()._repr_mimebundle_(**kwargs) or ({}, {})
         faces = self._faces()
+        face = to_html(faces, limit=FACE_LIMIT)
+        if self.live:
+            face = f"{_PLACE.format(self.place)}{face}</kit-chat-place>"
         data["text/plain"] = to_text(faces, limit=FACE_LIMIT)
-        data["text/html"] = to_html(faces, limit=FACE_LIMIT)
+        data["text/html"] = face
         return data, metadata
 
     def _ipython_display_(self, **_: Any) -> None:
@@ -190,6 +209,10 @@ class ChatWidget(anywidget.AnyWidget):
 
     def _handle(self, content: Any) -> None:
         if self._closed:
+            return
+        if content == {"type": "places"}:
+            self._has_places = True
+            self._outputs.refresh()
             return
         number = content.get("pane", 0) if isinstance(content, dict) else None
         if not isinstance(number, int) or not 0 <= number < len(self._panes):

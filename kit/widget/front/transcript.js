@@ -128,7 +128,7 @@ export class Transcript {
     if (ENDINGS_OF[status] && (role === "assistant" || status === "queued")) {
       ending.push(ENDINGS_OF[status]);
     }
-    if (tokens) ending.push(`${tokens} tokens`);
+    if (tokens) ending.push(`${tokens.toLocaleString("en-US")} tokens`);
     const say = (selector, text) => setText(element.querySelector(selector), text);
     say(".kit-role", ROLES[role] ?? role);
     say(".kit-model", model ?? "");

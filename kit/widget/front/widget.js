@@ -2,6 +2,7 @@
 
 import { Feed } from "./feed.js";
 import { Kernel } from "./kernel.js";
+import { fillPlaces, hasPlaces } from "./place.js";
 import { View } from "./view.js";
 
 const CHECK_PACE = 2000; // ms
@@ -9,6 +10,7 @@ const CHECK_PACE = 2000; // ms
 /** The widget, shared by all of its views. */
 class Widget {
   constructor(model) {
+    this.id = model.get("place");
     this.views = new Set();
     this.kernel = new Kernel(model);
     const snapshots = () => model.get("snapshot")?.panes ?? [];
@@ -26,11 +28,16 @@ class Widget {
     });
   }
 
-  /** Check now and then whether something was missed; call the result to end that. */
-  startChecking() {
+  /** Do what is to be done without any view; call the result to end that. */
+  start() {
     const check = () => this.feeds.forEach((feed) => feed.check());
     const checking = setInterval(check, CHECK_PACE);
-    return () => clearInterval(checking);
+    const leavePlaces = fillPlaces(this.id, (el) => this.open(el));
+    if (hasPlaces()) this.kernel.send({ type: "places" });
+    return () => {
+      clearInterval(checking);
+      leavePlaces();
+    };
   }
 
   /**
@@ -53,6 +60,7 @@ class Widget {
     appearing.observe(el);
     return () => {
       appearing.disconnect();
+      el.classList.remove("kit-view");
       if (view?.el !== el) return; // it has moved on
       this.views.delete(view);
       view.end();
@@ -70,7 +78,7 @@ export default () => {
   return {
     initialize({ model }) {
       widget = new Widget(model);
-      return widget.startChecking();
+      return widget.start();
     },
     render: ({ el }) => widget.open(el),
   };
