@@ -37,6 +37,7 @@ def figures(way: str, load: Load, **changes: Any) -> Figures:
         "bytes_per_token": 4.0,
         "pushed_per_token": BASE_BYTES[way] if load.count_bytes else None,
         "messages_per_token": 1.0 if load.count_bytes else None,
+        "deflated_per_token": 9.0 if load.count_bytes else None,
         "costs": {
             "provider": Cost(100.0, 40.0, 0.0),
             "deployment" if way in ("guide", "kit") else "server": Cost(

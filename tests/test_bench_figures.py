@@ -71,11 +71,12 @@ def test_a_viewer_that_saw_nothing_has_no_latency() -> None:
 def test_bytes_are_per_token_and_viewer() -> None:
     logs = [viewer(0.1, 0.1, 0.1, 0.1) for _ in range(2)]
     load = Load(viewers=2, count_bytes=True)
-    counted = run("kit", load, *logs, traffic=Traffic(800, 100, 16))
+    counted = run("kit", load, *logs, traffic=Traffic(800, 100, 16, 160))
     (found,) = figures_of([counted])
     assert found.pushed_per_token == 100
     assert found.beyond_text == 98
     assert found.messages_per_token == 2
+    assert found.deflated_per_token == 20
     (found,) = figures_of([run("kit", Load(), *logs)])
     assert (found.pushed_per_token, found.beyond_text) == (None, None)
 

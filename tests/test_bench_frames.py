@@ -1,6 +1,7 @@
 """WebSocket messages counted in the bytes of a connection."""
 
 import struct
+import zlib
 
 import pytest
 
@@ -39,19 +40,47 @@ SOCKET = UPGRADE + b"".join(
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1000, len(SOCKET)])
 def test_messages_are_counted_however_they_are_cut(size: int) -> None:
     counter = FrameCounter()
-    pieces = [SOCKET[i : i + size] for i in range(0, len(SOCKET), size)]
-    assert sum(map(counter.feed, pieces)) == 5
+    for start in range(0, len(SOCKET), size):
+        counter.feed(SOCKET[start : start + size])
+    assert counter.messages == 5
 
 
 def test_answers_before_the_upgrade_are_no_messages() -> None:
     body = b"\x81\x01a"  # looks like a message
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n" + body
     counter = FrameCounter()
-    assert counter.feed(answer + answer + UPGRADE + frame(TEXT, b"a")) == 1
+    counter.feed(answer + answer + UPGRADE + frame(TEXT, b"a"))
+    assert counter.messages == 1
 
 
 def test_plain_http_has_no_messages_whatever_its_bodies() -> None:
     counter = FrameCounter()
     chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-    assert counter.feed(chunked + b"3\r\nabc\r\n") == 0
-    assert counter.feed(UPGRADE + frame(TEXT, b"a")) == 0
+    counter.feed(chunked + b"3\r\nabc\r\n")
+    counter.feed(UPGRADE + frame(TEXT, b"a"))
+    assert (counter.messages, counter.deflated) == (0, 0)
+
+
+def test_what_is_repeated_costs_little_when_compressed() -> None:
+    message = frame(TEXT, bytes(range(32, 127)))
+    counter = FrameCounter()
+    counter.feed(UPGRADE + message)
+    first = counter.deflated
+    assert 60 < first <= 105
+    counter.feed(message)
+    assert counter.deflated - first < 15
+
+
+@pytest.mark.parametrize("size", [1, 10_000])
+def test_it_is_what_a_compressing_server_would_have_sent(size: int) -> None:
+    texts = [f"message {number} of some, " * 20 for number in range(10)]
+    deflate = zlib.compressobj(wbits=-15)
+    sent = 0
+    for text in texts:
+        packed = deflate.compress(text.encode()) + deflate.flush(zlib.Z_SYNC_FLUSH)
+        sent += len(frame(TEXT, packed[:-4]))
+    plain = UPGRADE + b"".join(frame(TEXT, text.encode()) for text in texts)
+    counter = FrameCounter()
+    for start in range(0, len(plain), size):
+        counter.feed(plain[start : start + size])
+    assert counter.deflated == sent

@@ -43,8 +43,8 @@ def test_a_stream_says_its_load_its_way_and_its_times() -> None:
 
 def test_bytes_stand_beside_documents_and_what_processes_wrote() -> None:
     found = {row[1]: row for row in rows("Bytes per token") if row[0] == "2,000"}
-    assert found["kit on Convex"][2:] == ["50", "46", "1.00", "40", "8,000"]
-    assert found["bare Socket.IO"][2:] == ["50", "46", "1.00", "", "8,000"]
+    assert found["kit on Convex"][2:] == ["50", "46", "9", "1.00", "40", "8,000"]
+    assert found["bare Socket.IO"][2:] == ["50", "46", "9", "1.00", "", "8,000"]
 
 
 def test_what_became_of_a_viewer_is_said_in_words() -> None:

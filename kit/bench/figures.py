@@ -47,6 +47,8 @@ class Figures:
     """Bytes on the wire to one viewer, the end of the reply included."""
     messages_per_token: float | None
     """WebSocket messages to one viewer."""
+    deflated_per_token: float | None
+    """Bytes that these would have taken, compressed as a browser has them."""
     costs: dict[str, Cost]
 
     @property
@@ -84,14 +86,15 @@ def _figures(way: str, load: Load, runs: Sequence[Run]) -> Figures:
         lost=sum(run.lost for run in runs),
         drift=median(drifts) if drifts else None,
         bytes_per_token=text / tokens,
-        pushed_per_token=(
-            sum(passed.bytes_down for passed in counted) / views if counted else None
-        ),
-        messages_per_token=(
-            sum(passed.messages_down for passed in counted) / views if counted else None
-        ),
+        pushed_per_token=_per_view(views, [t.bytes_down for t in counted]),
+        messages_per_token=_per_view(views, [t.messages_down for t in counted]),
+        deflated_per_token=_per_view(views, [t.deflated_down for t in counted]),
         costs=_costs(runs, tokens),
     )
+
+
+def _per_view(views: int, counts: Sequence[int]) -> float | None:
+    return sum(counts) / views if counts else None
 
 
 def _all_latencies(seen: Iterable[Seen]) -> Iterator[float]:

@@ -35,7 +35,6 @@ OnStep = Callable[[str], None]
 GUIDE_TEXT = "guide-text"
 """The guide's way without a part for each token; measured for its bytes only."""
 LONG_TASK_TOKENS = 60
-INTERVAL_TOKENS = 150
 FAN_OUT_TOKENS = 150
 
 
@@ -193,7 +192,7 @@ class Measurement:
                 way = lab.ways["kit"]
                 assert isinstance(way, KitConvex)
                 task = await way.create_task()
-                load = Load(INTERVAL_TOKENS, count_bytes=True)
+                load = Load(self.plan.interval_tokens, count_bytes=True)
                 run = await lab.run("kit", load, [task])
                 appends = len(await deltas_of(way.asker, task))
             (figures,) = figures_of([run])

@@ -31,6 +31,8 @@ class Plan:
     """Messages that a task has, when another reply is streamed into it."""
     intervals_ms: Sequence[float] = ()
     """Flush intervals of the kit that are compared."""
+    interval_tokens: int = 100
+    """Length of the reply that is streamed with each of them."""
     fan_out: Sequence[int] = ()
     """Numbers of viewers of one reply."""
     append_counts: Sequence[int] = ()
@@ -98,6 +100,7 @@ FULL = Plan(
     absence=Load(tokens=300),
     histories=(10, 10_000),
     intervals_ms=(0.0, 5.0, 10.0, 20.0, 30.0, 50.0, 100.0, 250.0, 500.0),
+    interval_tokens=500,
     fan_out=(1, 10, 100),
     append_counts=(1_000, 10_000, 100_000),
     appends=4_000,

@@ -29,12 +29,15 @@ class Traffic:
     bytes_down: int = 0
     bytes_up: int = 0
     messages_down: int = 0
+    deflated_down: int = 0
+    """Bytes that the messages would have taken, compressed."""
 
     def since(self, before: Traffic) -> Traffic:
         return Traffic(
             self.bytes_down - before.bytes_down,
             self.bytes_up - before.bytes_up,
             self.messages_down - before.messages_down,
+            self.deflated_down - before.deflated_down,
         )
 
     def copy(self) -> Traffic:
@@ -108,8 +111,11 @@ class Relay:
         frames = FrameCounter()
 
         def count(piece: bytes) -> None:
+            messages, deflated = frames.messages, frames.deflated
+            frames.feed(piece)
             self.traffic.bytes_down += len(piece)
-            self.traffic.messages_down += frames.feed(piece)
+            self.traffic.messages_down += frames.messages - messages
+            self.traffic.deflated_down += frames.deflated - deflated
 
         server = _End(self._ends, self._delay, count)
         loop = asyncio.get_running_loop()
