@@ -1,6 +1,10 @@
 """Appends timed in stores that have grown."""
 
-from kit.bench.append_cost import GROWTH, LONGEST_REPLY, append_costs
+import pytest
+
+from kit.bench import append_cost
+from kit.bench.append_cost import GROWTH, append_costs
+from kit.convex._log import MAX_LOG_DELTAS
 
 
 def test_each_respect_in_which_a_store_can_grow_is_timed() -> None:
@@ -13,5 +17,11 @@ def test_each_respect_in_which_a_store_can_grow_is_timed() -> None:
         assert cost.ratio == cost.microseconds / base.microseconds
 
 
-def test_a_reply_grows_no_longer_than_a_stream_may() -> None:
-    assert LONGEST_REPLY < 8192
+def test_a_reply_grows_no_longer_than_a_stream_may(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert append_cost.LONGEST_REPLY < MAX_LOG_DELTAS
+    monkeypatch.setattr(append_cost, "LONGEST_REPLY", 100)
+    found = {cost.what: cost.count for cost in append_costs(count=500, appends=40)}
+    assert found["appends to this reply"] == 60
+    assert found["other tasks"] == 500

@@ -68,6 +68,7 @@ async def test_an_interrupt_leaves_nothing_running(tmp_path: Path) -> None:
     assert await process.wait() == 130
     _, alive = psutil.wait_procs(children, timeout=10)
     assert alive == []
+    assert json.loads((tmp_path / "results.json").read_text())["machine"]
 
 
 async def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:

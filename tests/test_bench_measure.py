@@ -10,6 +10,8 @@ from kit.bench.load import Load
 from kit.bench.measure import Measurement
 from kit.bench.plan import Plan
 from kit.bench.tables import tables
+from kit.bench.ways.socket_io import BareSocket
+from kit.errors import StackError
 
 SMALL = Plan(
     loads=[Load(20, 100.0), Load(20, 0.0, streams=2)],
@@ -87,3 +89,23 @@ async def test_a_plan_that_is_broken_off_leaves_nothing_running(tmp_path: Path) 
 
 def test_what_a_plan_leaves_out_is_no_step(tmp_path: Path) -> None:
     assert Measurement(Plan(loads=[], rounds=1), tmp_path).steps == []
+
+
+@pytest.mark.timeout(120)
+async def test_a_way_that_gives_up_is_told_and_the_rest_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = Plan(loads=[Load(10, 0.0)], rounds=1, ways=("bare", "kit"))
+    measurement = Measurement(plan, tmp_path)
+
+    async def give_up(*_: object) -> None:
+        raise StackError("too much")
+
+    def on_step(title: str) -> None:
+        if title.endswith(": bare"):
+            monkeypatch.setattr(BareSocket, "ask", give_up)
+
+    found = await measurement.run(on_step)
+    assert found.failures == [("10 tokens, as fast as possible: bare", "too much")]
+    assert [figure.way for figure in found.streams] == ["kit"]
+    assert tables(found)[1].title == "What could not be measured"

@@ -91,6 +91,17 @@ def test_pushed_bytes_are_few_flat_and_fewer_than_the_guides() -> None:
     }
 
 
+def test_compressed_bytes_have_a_row_of_their_own() -> None:
+    name = "Bytes pushed per token and viewer, compressed as for browsers"
+
+    def change(found: Results) -> None:
+        load = Load(9_000, 100.0, count_bytes=True)
+        found.bytes.append(figures("kit", load, deflated_per_token=51.0))
+
+    assert worse(change) == {name}
+    assert by_name(results())[name].measured == "9, the text included"
+
+
 def test_a_short_reply_does_not_settle_what_is_asked_of_a_long_one() -> None:
     found = results()
     found.bytes = [figure for figure in found.bytes if figure.load.tokens == 200]

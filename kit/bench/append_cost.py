@@ -26,7 +26,7 @@ __all__ = ["AppendCost", "append_costs"]
 
 FEW = 10
 BATCH = 20  # appends until another store has its turn
-LONGEST_REPLY = 7000  # appends; a stream takes 8,192
+LONGEST_REPLY = 8000  # appends; a stream takes 8,192
 CHUNKS = [{"type": "text-delta", "id": "text-0", "delta": " harbour"}]
 
 
@@ -44,11 +44,16 @@ class AppendCost:
 def append_costs(count: int, appends: int) -> list[AppendCost]:
     """Time `appends` in each store; the grown ones have `count` of one thing.
 
-    Blocks for as long as that takes.
+    As many appends as a reply takes, less those that are timed, if that is fewer.
+    Blocks for as long as it takes.
     """
+    longest = LONGEST_REPLY - appends
     with ExitStack() as stores:
-        few = _Timed(stores.enter_context(open_store(KIT)))
-        grown = {what: _Timed(stores.enter_context(open_store(KIT))) for what in GROWTH}
+        few = _Timed(stores.enter_context(open_store(KIT)), longest)
+        grown = {
+            what: _Timed(stores.enter_context(open_store(KIT)), longest)
+            for what in GROWTH
+        }
         sizes = {what: GROWTH[what](one, count) for what, one in grown.items()}
         for _ in range(appends // BATCH):
             for one in (few, *grown.values()):
@@ -64,8 +69,10 @@ def append_costs(count: int, appends: int) -> list[AppendCost]:
 class _Timed:
     """A store with a reply being written, ten of everything, and times of appends."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, longest: int) -> None:
         self.store = store
+        self.longest = longest
+        """Appends that the reply may have before any is timed."""
         self.seconds: list[float] = []
         self._followed = Subscriptions(_query_runner(store.engine))
         store.engine.on_commit = lambda _, written: self._followed.committed(written)
@@ -140,7 +147,7 @@ def _query_runner(
 
 
 def _longer_reply(timed: _Timed, count: int) -> int:
-    count = min(count, LONGEST_REPLY)
+    count = min(count, timed.longest)
     timed.append(count - FEW)
     return count
 

@@ -35,22 +35,27 @@ def bench(*, quick: bool = False, strict: bool = False, out: Path | None = None)
     """Measure, print the tables, write the results.
 
     `out` is a folder, `runs/<time>-bench` if not given. Returns 0 once all was
-    measured, and nothing that the kit streamed was lost; with `strict`, only if no
-    target was missed. Raises ConfigError before anything runs, StackError when a
-    process does not start. Interrupted, it stops its processes.
+    measured, the kit has nowhere given up and nothing that it streamed was lost; with
+    `strict`, only if no target was missed. Raises ConfigError before anything runs,
+    StackError when a process does not start. Interrupted, it stops its processes, and
+    writes what it has.
     """
     out = _make(out)
     console = Console()
     with tempfile.TemporaryDirectory(prefix="kit-bench-") as folder:
         measurement = Measurement(QUICK if quick else FULL, Path(folder))
-        with _progress(console, len(measurement.steps)) as on_step:
-            results = asyncio.run(measurement.run(on_step))
-    shown = tables(results)
-    _write(out, results, shown)
+        try:
+            with _progress(console, len(measurement.steps)) as on_step:
+                asyncio.run(measurement.run(on_step))
+        finally:
+            results = measurement.results
+            shown = tables(results)
+            _write(out, results, shown)
     for table in shown:
         if not table.is_detail:
             print_table(console, table)
     lost = sum(found.lost for found in results.streams if found.way == "kit")
+    failed = [what for what, _ in results.failures if what.endswith(": kit")]
     missed = [row for row in targets(results) if row.met is False]
     met = sum(row.met is True for row in targets(results))
     console.print(
@@ -58,7 +63,7 @@ def bench(*, quick: bool = False, strict: bool = False, out: Path | None = None)
         f"{results.seconds:.0f} s."
     )
     console.print(f"Results: {out}", soft_wrap=True)
-    return 1 if lost or (strict and missed) else 0
+    return 1 if lost or failed or (strict and missed) else 0
 
 
 def _make(out: Path | None) -> Path:

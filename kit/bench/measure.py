@@ -26,6 +26,7 @@ from kit.bench.results import Interval, Results, machine
 from kit.bench.start_up import import_seconds, tour
 from kit.bench.ways.convex import KitConvex
 from kit.bench.written import Written, deltas_of, written_by_guide, written_by_kit
+from kit.errors import KitError
 
 __all__ = ["Measurement", "OnStep", "Step"]
 
@@ -64,7 +65,8 @@ class Measurement:
     async def run(self, on_step: OnStep = lambda title: None) -> Results:
         """Take all steps; `on_step` is called with the title of each one that begins.
 
-        Raises StackError when a process does not start, or a way does not work.
+        A way that gives up under a load is among the `failures` of the results. Raises
+        StackError when a process does not start at first.
         """
         started = time.monotonic()
         on_step("starting the processes")
@@ -73,7 +75,10 @@ class Measurement:
                 for step in self.steps:
                     on_step(step.title)
                     begun = time.monotonic()
-                    await step.work()
+                    try:
+                        await step.work()
+                    except KitError as error:  # a way may give up under a load
+                        self.results.failures.append((step.title, str(error)))
                     seconds = round(time.monotonic() - begun, 1)
                     self.results.steps.append((step.title, seconds))
         finally:

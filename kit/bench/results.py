@@ -55,6 +55,8 @@ class Results:
     import_seconds: float | None = None
     adapters: list[AdapterCost] = field(default_factory=list)
     tour: Tour | None = None
+    failures: list[tuple[str, str]] = field(default_factory=list)
+    """Steps in which a way gave up, and what it said."""
     steps: list[tuple[str, float]] = field(default_factory=list)
     """What was measured in which order, and the seconds that it took."""
     seconds: float = 0.0

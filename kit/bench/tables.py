@@ -34,6 +34,7 @@ def tables(results: Results) -> list[Table]:
     """Those for which anything was measured."""
     makers: Sequence[Callable[[Results], Table]] = (
         target_table,
+        _failures,
         stream_table,
         cost_table,
         byte_table,
@@ -63,6 +64,11 @@ def target_table(results: Results) -> Table:
     ]
     columns = ("", "Target", "wanted", "measured", "ratio to the rival")
     return Table("Where it must be", columns, rows, texts=4)
+
+
+def _failures(results: Results) -> Table:
+    columns = ("What", "Why")
+    return Table("What could not be measured", columns, results.failures, texts=2)
 
 
 def stream_table(results: Results) -> Table:

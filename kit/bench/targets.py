@@ -106,6 +106,13 @@ def _pushed(results: Results) -> Iterator[Target]:
         {f.load.tokens: f.pushed_per_token or 0.0 for f in kit},
         {f.load.tokens: f.pushed_per_token or 0.0 for f in guide},
     )
+    name = "Bytes pushed per token and viewer, compressed as for browsers"
+    wanted = "at most 50 beside the text"
+    most = max((f.deflated_per_token or 0.0 for f in kit), default=None)
+    if most is None:
+        yield Target(name, wanted)
+    else:
+        yield Target(name, wanted, f"{most:.0f}, the text included", most <= 50.0)
 
 
 def _written(results: Results) -> Iterator[Target]:

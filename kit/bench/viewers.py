@@ -100,7 +100,9 @@ class EventViewer(Viewer):
         client.on("stream-chunk", self._take)
         try:
             self.resources.push_async_callback(_shut_down, client)
-            await client.connect(url, transports=["websocket"])
+            await client.connect(
+                url, transports=["websocket"], wait_timeout=JOIN_TIMEOUT
+            )
             async with asyncio.timeout(JOIN_TIMEOUT):
                 await joined.wait()
         except (socketio.exceptions.ConnectionError, TimeoutError) as error:
@@ -177,17 +179,25 @@ class RowsViewer(Viewer):
         self._content = ""
         self._known: set[str] | None = None
         self._joined = asyncio.Event()
-        reading = spawn(self._read(), "bench: rows")
+        reading = self._reading = spawn(self._read(), "bench: rows")
         self.resources.push_async_callback(rows.aclose)
         self.resources.push_async_callback(cancel, reading)
 
     async def join(self) -> None:
-        """Wait for the first value. Raises KitError if none comes."""
+        """Wait for the first value. Raises KitError if none comes, or an error."""
+        joined = spawn(self._joined.wait(), "bench: first rows")
         try:
-            async with asyncio.timeout(JOIN_TIMEOUT):
-                await self._joined.wait()
-        except TimeoutError:
-            raise KitError("The subscription has given no value.") from None
+            await asyncio.wait(
+                [joined, self._reading],
+                timeout=JOIN_TIMEOUT,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+        finally:
+            await cancel(joined)
+        if self._reading.done():
+            self._reading.result()
+        if not self._joined.is_set():
+            raise KitError("The subscription has given no value.")
 
     def shown(self) -> str:
         return self._content

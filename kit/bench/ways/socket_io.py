@@ -18,16 +18,17 @@ from kit.stack import ServerProcess
 
 __all__ = ["BareSocket", "SocketWithHistory"]
 
-ACCEPT_TIMEOUT = 20.0  # s
+ACCEPT_TIMEOUT = 60.0  # s
 
 
 class _OverSocketIO:
-    """A server process, and a client of it that asks for replies."""
+    """A server process, and clients of it that ask for replies, each one at a time."""
 
     def __init__(self, server: ServerProcess) -> None:
         self._server = server
         self._session: aiohttp.ClientSession | None = None
-        self._asker: socketio.AsyncClient | None = None
+        self._askers: list[socketio.AsyncClient] = []
+        self._idle: list[socketio.AsyncClient] = []
 
     @property
     def url(self) -> str:
@@ -36,26 +37,40 @@ class _OverSocketIO:
     async def start(self, environment: Mapping[str, str]) -> None:
         self._server.env.update(environment)
         await self._server.start()
-        self._session = aiohttp.ClientSession()
-        await self._connect()
-
-    async def _connect(self) -> None:
-        self._asker = socketio.AsyncClient(
-            http_session=self._session, handle_sigint=False
-        )
-        await self._asker.connect(self.url, transports=["websocket"])
+        # Each asker keeps a connection: by default, a hundred of them is all.
+        connector = aiohttp.TCPConnector(limit=0)
+        self._session = aiohttp.ClientSession(connector=connector)
 
     async def ask(self, task_id: str, prompt: str, model: str) -> None:
-        assert self._asker is not None
         message = {"taskId": task_id, "message": prompt, "llmModel": model}
-        await self._asker.call("user-message", message, timeout=ACCEPT_TIMEOUT)
+        asker = self._idle.pop() if self._idle else await self._connect()
+        try:
+            await asker.call("user-message", message, timeout=ACCEPT_TIMEOUT)
+        except socketio.exceptions.TimeoutError:
+            raise StackError(
+                f"The {self._server.name} has not accepted a message within "
+                f"{ACCEPT_TIMEOUT:g} s."
+            ) from None
+        self._idle.append(asker)
+
+    async def _connect(self) -> socketio.AsyncClient:
+        asker = socketio.AsyncClient(http_session=self._session, handle_sigint=False)
+        self._askers.append(asker)
+        await asker.connect(
+            self.url, transports=["websocket"], wait_timeout=ACCEPT_TIMEOUT
+        )
+        return asker
+
+    async def _disconnect(self) -> None:
+        askers, self._askers, self._idle = self._askers, [], []
+        for asker in askers:
+            await asker.shutdown()
 
     def processes(self) -> dict[str, int]:
         return {"server": self._server.pid or 0}
 
     async def aclose(self) -> None:
-        if self._asker is not None:
-            await self._asker.shutdown()
+        await self._disconnect()
         if self._session is not None:
             await self._session.close()
         await self._server.stop()
@@ -82,9 +97,7 @@ class BareSocket(_OverSocketIO):
     async def watch(
         self, task_id: str, *, url: str = "", light: bool = False
     ) -> Viewer:
-        viewer = EventViewer()
-        await viewer.join(url or self.url, task_id)
-        return viewer
+        return await _event_viewer(url or self.url, task_id)
 
 
 class SocketWithHistory(_OverSocketIO):
@@ -117,8 +130,7 @@ class SocketWithHistory(_OverSocketIO):
 
     async def create_long_task(self, messages: int) -> str:
         task_id = await self.create_task()
-        assert self._asker is not None
-        await self._asker.shutdown()
+        await self._disconnect()
         await self._server.stop()
         history = await History.open(self._history_url)
         try:
@@ -127,11 +139,18 @@ class SocketWithHistory(_OverSocketIO):
         finally:
             await history.close()
         await self._server.start()
-        await self._connect()
         return task_id
 
     async def watch(
         self, task_id: str, *, url: str = "", light: bool = False
     ) -> Viewer:
+        if light:
+            return await _event_viewer(url or self.url, task_id)
         hook = await use_task_socket(task_id, socket_url=url or self.url)
         return HookViewer(hook)
+
+
+async def _event_viewer(url: str, task_id: str) -> Viewer:
+    viewer = EventViewer()
+    await viewer.join(url, task_id)
+    return viewer
