@@ -217,6 +217,14 @@ class Notebook:
         """Start running all cells; does not wait for them."""
         await self.command("notebook:run-all-cells")
 
+    async def open(self, path: str) -> None:
+        """Open another notebook beside this one, in front, and wait for its kernel."""
+        await self.command("docmanager:open", {"path": path})
+        await self.page.wait_for_function(
+            "path => jupyterapp.shell.currentWidget?.context?.path === path", arg=path
+        )
+        await _wait_until_ready(self.page)
+
     async def save(self) -> None:
         await self.command("docmanager:save")
 

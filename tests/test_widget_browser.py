@@ -26,6 +26,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         yield running
 
 
+AT_END = "log => log.scrollHeight - log.scrollTop - log.clientHeight < 2"
+
 # --- while a reply is written ---------------------------------------------------------
 
 WATCH = """() => {
@@ -146,6 +148,127 @@ async def test_all_views_show_the_same_also_after_a_reload(
         ]
         assert first == last
         await expect(views.first.locator(".kit-text li")).to_have_count(80)
+
+
+async def test_a_long_reply_is_whole_though_most_of_it_is_not_drawn(lab: Lab) -> None:
+    """Code and text without an end are cut into pieces, of which none gets lost."""
+    path = write_notebook(
+        lab,
+        "long.ipynb",
+        'code = "".join(f"line_{n} = go({n})  # of many\\n" for n in range(1500))\n'
+        'prose = "".join(f"word{n} and others, " for n in range(2500))\n'
+        'blocks = "".join(f"- item {n}\\n\\nparagraph {n}\\n\\n" for n in range(200))\n'
+        "async def feed(part, text):\n"
+        '    chat.feed({"type": "text-start", "id": part})\n'
+        "    for start in range(0, len(text), 900):\n"
+        "        delta = text[start : start + 900]\n"
+        '        chat.feed({"type": "text-delta", "id": part, "delta": delta})\n'
+        "        await asyncio.sleep(0.02)\n"
+        "chat.begin()\n"
+        'await feed("text-0", "```py\\n" + code)\n'
+        'await feed("text-1", prose)\n'
+        'await feed("text-2", blocks)\n'
+        'print("so far")',
+    )
+    async with open_notebook(lab, path) as notebook:
+        await notebook.run_all()
+        view = view_of(notebook)
+        await expect_output(notebook, "so far")
+        code, prose, blocks = await view.locator(".kit-text").all()
+        await expect(blocks.locator("p")).to_have_count(200)
+        for part in (code, prose):
+            await expect(part.locator(".kit-piece")).not_to_have_count(0)
+        said = await prose.evaluate("e => e.textContent")
+        assert said.split() == [
+            word for n in range(2500) for word in (f"word{n}", "and", "others,")
+        ]
+        assert await blocks.locator(".kit-chunk").count() > 5
+        # Its end is what the reader sees.
+        assert await view.get_by_role("log").evaluate(AT_END)
+        # What is out of sight is found, and drawn when it is scrolled to.
+        first = blocks.get_by_text("paragraph 3", exact=True)
+        await first.scroll_into_view_if_needed()
+        await expect(first).to_be_in_viewport()
+        await expect(view.get_by_role("button", name="Jump to latest")).to_be_visible()
+        await code.get_by_role("button", name="Copy code").click()
+        copied = await notebook.page.evaluate("() => navigator.clipboard.readText()")
+        lines = copied.splitlines()
+        assert lines == [f"line_{n} = go({n})  # of many" for n in range(1500)]
+
+
+async def test_a_tab_that_is_hidden_goes_on(lab: Lab) -> None:
+    """A hidden tab has no frames."""
+    path = write_notebook(
+        lab, "hidden.ipynb", 'await chat.stream(text_chunks("word " * 100), pace=20)'
+    )
+    async with open_notebook(lab, path) as notebook:
+        await notebook.run_all()
+        view = view_of(notebook)
+        await expect(view.locator(".kit-text")).to_contain_text("word")
+        await notebook.page.evaluate("() => { requestAnimationFrame = () => 0 }")
+        await notebook.page.wait_for_function(
+            "() => document.querySelector('.kit-chat').dataset.status === 'done'",
+            polling=200,  # not in frames
+        )
+        text = await view.locator(".kit-text").evaluate("e => e.textContent")
+        assert text.split() == ["word"] * 100
+
+
+async def test_a_view_that_is_opened_late_shows_the_same(lab: Lab) -> None:
+    path = write_notebook(
+        lab,
+        "late.ipynb",
+        "chat.begin()\n"
+        "chat.feed(\n"
+        '    *text_chunks("Hm.", part_id="reasoning-0", kind="reasoning"),\n'
+        '    *text_chunks("- item **one**\\n- item `two`\\n" * 20)[:-1],\n'
+        ")",
+        "view.show()",
+        'text = "- the last\\n\\n```py\\nx = 1\\n```\\n"\n'
+        'chat.feed({"type": "text-delta", "id": "text-0", "delta": text})',
+        "view.show()",
+        "chat.end()",
+    )
+    async with open_notebook(lab, path, height=2400) as notebook:
+        await notebook.run_all()
+        views = view_of(notebook)
+        await expect(views).to_have_count(3)
+        for view in await views.all():
+            await expect_status(view, "done")
+        shown = [
+            await each.locator(".kit-messages").inner_html()
+            for each in await views.all()
+        ]
+        assert shown[0] == shown[1] == shown[2]
+        assert "the last" in shown[0]
+
+
+async def test_notebooks_with_kernels_of_their_own_do_not_mix(lab: Lab) -> None:
+    names = ("one", "two")
+    for name in names:
+        write_notebook(
+            lab,
+            f"{name}.ipynb",
+            f'chat.ask("to {name}"); await chat.stream(text_chunks("from {name}"))',
+            "await chat.until(lambda chat: chat.sent)\nprint('got', chat.sent)",
+        )
+    async with open_notebook(lab, "one.ipynb") as notebook:
+        await notebook.run_all()
+        await expect_status(view_of(notebook), "done")
+        await notebook.open("two.ipynb")
+        await notebook.run_all()
+        panels = notebook.page.locator(".jp-NotebookPanel")
+        await expect(panels.last.locator(".kit-chat")).to_contain_text("from two")
+        views = [panel.locator(".kit-chat") for panel in await panels.all()]
+        for name, view in zip(names, views, strict=True):
+            await expect(view.locator(".kit-messages")).to_have_text(
+                re.compile(f"to {name}.*from {name}")
+            )
+        await views[1].get_by_role("textbox", name="Message").fill("only to two")
+        await views[1].get_by_role("button", name="Send").click()
+        await expect(views[1]).to_contain_text("only to two")
+        await expect_output(notebook, "got ['only to two']")
+        await expect(views[0]).not_to_contain_text("only to two")
 
 
 async def test_a_view_that_missed_messages_asks_for_everything(lab: Lab) -> None:
@@ -420,9 +543,7 @@ async def test_the_reader_stays_where_they_are(lab: Lab) -> None:
         assert await log.evaluate("log => log.scrollTop") == 37
         await jump.click()
         await expect(jump).to_be_hidden()
-        assert await log.evaluate(
-            "log => log.scrollHeight - log.scrollTop - log.clientHeight < 2"
-        )
+        assert await log.evaluate(AT_END)
 
 
 async def test_code_and_messages_are_copied(lab: Lab) -> None:

@@ -108,7 +108,10 @@ export function cutText(element) {
     piece.append(first);
     first = next;
   }
+  // The style sheet has it skipped: drawn for once, it has its height.
+  piece.style.contentVisibility = "visible";
   keepHeight(piece);
+  piece.style.contentVisibility = "";
 }
 
 function isPiece(node) {
