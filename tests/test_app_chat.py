@@ -154,10 +154,13 @@ class FailingHistory(History):
     """A real history whose methods named in `fails` find the disk full."""
 
     fails: frozenset[str] = frozenset()
+    before_assistant: Callable[[], Awaitable[None]] | None = None
 
     async def add_message(
         self, task_id: str, role: Role, content: str, **kwargs: Any
     ) -> str | None:
+        if role == "assistant" and self.before_assistant is not None:
+            await self.before_assistant()
         if f"add {role}" in self.fails:
             raise DatabaseError("the disk is full")
         return await super().add_message(task_id, role, content, **kwargs)
@@ -907,6 +910,28 @@ async def test_a_reply_that_does_not_stop_is_no_longer_waited_for(make: Make) ->
     await app.until(lambda: bool(app.convex.asked))
     await app.chat.stop(app.task_id)
     assert app.statuses == ["RUNNING", "STOPPED"]
+
+
+async def test_a_stop_that_comes_too_late_does_not_keep_the_copy_from_sql(
+    make: Make,
+) -> None:
+    """The reply has ended in Convex, and is just being written down."""
+    app = await make("option-1")
+    writing, held = asyncio.Event(), asyncio.Event()
+
+    async def hold() -> None:
+        writing.set()
+        await held.wait()
+
+    app.history.before_assistant = hold
+    app.chat.submit(UserMessage(app.task_id, "hello"))
+    await writing.wait()
+    stopping = asyncio.create_task(app.chat.stop(app.task_id))
+    await asyncio.sleep(0)
+    held.set()
+    await stopping
+    assert app.statuses == ["RUNNING", "COMPLETED"]
+    assert await app.stored() == [("user", "hello"), ("assistant", "from Convex")]
 
 
 async def test_a_stop_that_convex_does_not_hear_is_raised(make: Make) -> None:

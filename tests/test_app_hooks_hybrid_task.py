@@ -153,6 +153,17 @@ async def test_a_reply_by_the_fallback_shows_and_swaps_in_one_step(
     assert {streams for _, live, streams in frames.seen if live} == {True}
 
 
+async def test_what_a_fallback_answers_shows_to_others_as_well(
+    application: FakeApplication, hook: HybridTask
+) -> None:
+    """Over Socket.IO nobody is told what somebody else has sent."""
+    application.store("user", "Hi", clientMessageId="somebody-elses")
+    await application.say("Hel", "lo")
+    await hook.until(lambda hook: contents(hook) == ["Hi"], timeout=5)
+    assert hook.streaming_text() == "Hello"
+    assert application.names().count("get-chat-history") == 2
+
+
 async def test_the_fallback_shows_while_convex_was_cut_off_mid_reply(
     convex: FakeStreaming, application: FakeApplication, hook: HybridTask
 ) -> None:

@@ -47,11 +47,18 @@ def test_what_is_sent_shows_after_the_messages_until_it_is_seen() -> None:
 def test_what_is_sent_again_shows_once() -> None:
     sent = SentMessages("t1")
     first = sent.begin("Hi", None, [])
-    assert sent.begin("Hi", None, []) == first
+    assert sent.begin("Hi", None, sent.rows) == first
     assert len(sent.rows) == 1
     sent.fail(first)
     assert sent.rows == []
     assert sent.begin("Hi", None, []) == first
+
+
+def test_what_shows_already_is_not_shown_twice() -> None:
+    sent = SentMessages("t1")
+    row = {"_id": "m1", "clientMessageId": "c1", "sequence": 1.0}
+    assert sent.begin("Hi", "c1", [row]) == "c1"
+    assert sent.rows == []
 
 
 def test_what_the_server_had_is_doubtful_when_the_connection_is_lost() -> None:

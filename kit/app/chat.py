@@ -209,6 +209,7 @@ class ChatService:
                 run.alone = True
             raise
         run.in_convex = False
+        run.reply_ended = True  # whoever stops it now waits until it is written down
         if self.mode == "option-1":
             await copy_to_sql(
                 self._history, message.task_id, stored, message.client_message_id

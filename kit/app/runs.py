@@ -34,6 +34,7 @@ class Run:
     in_convex: bool = False  # while Convex streams the reply
     alone: bool = False  # Convex does not: no other message is taken beside it
     stop_requested: bool = False
+    reply_ended: bool = False  # in Convex; it is only to be written down and told
     ended: bool = False  # only its last status is still to be told, if it is not gone
     outcome: Outcome | None = None
     gone: bool = False
@@ -42,7 +43,7 @@ class Run:
         """Cancel it, unless it has ended by itself; returns when it has ended."""
         if self.answering is None:
             return
-        if not self.ended:
+        if not (self.reply_ended or self.ended):
             self.answering.cancel()
         await asyncio.wait({self.answering})
 

@@ -60,10 +60,14 @@ class SentMessages:
         self._doubtful: set[str] = set()
 
     def begin(self, text: str, given_id: str | None, messages: list[Message]) -> str:
-        """Add the message that is being sent after `messages`; its clientMessageId."""
+        """Add the message that is being sent after `messages`; its clientMessageId.
+
+        One that is among them is sent again, and shown already.
+        """
         client_message_id = self._ids.id_for(text, given_id)
-        self._remove({client_message_id})  # if it is sent again
         self._doubtful.discard(client_message_id)
+        if any(row.get("clientMessageId") == client_message_id for row in messages):
+            return client_message_id
         last = messages[-1]["sequence"] if messages else 0.0
         self.rows.append(
             {

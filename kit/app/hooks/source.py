@@ -133,6 +133,11 @@ class Hook(ABC):
         """The ids of the live parts, first seen first."""
         return self._live.order
 
+    @property
+    def streaming_message_id(self) -> str:
+        """The id of the message that the live parts belong to; "" if there is none."""
+        return self._live.message_id
+
     def streaming_text(self) -> str:
         """The text of the reply so far: its live text parts, joined."""
         return self._live.text()

@@ -330,6 +330,7 @@ class TaskSocket(Hook):
     async def _on_event(self, name: str, payload: Any) -> None:
         # Nothing is awaited before the event is taken in: that keeps their order.
         self.events.append(SocketEvent(time.time(), name, payload))
+        was_replying = self.is_replying
         try:
             self._take(name, payload)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -340,6 +341,10 @@ class TaskSocket(Hook):
                 await self._ask("get-chat-history", complete=False)
             case "stream-complete":
                 await self._ask("get-chat-history", complete=True)
+            case "stream-chunk" if self._swaps_with_history and not was_replying:
+                # It answers what somebody else has sent, and nobody tells of that.
+                if self.is_replying and not self._sent.rows:
+                    await self._ask("get-chat-history", complete=True)
             case "stream-error" | "message-error" if self._swaps_with_history:
                 await self._ask("get-chat-history", complete=True)
 
