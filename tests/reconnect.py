@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from kit.app.hooks import (
 from kit.app.hooks.source import Hook, HookChange
 from kit.client import Deployment
 from kit.client.background import cancel
-from kit.drill.proxy import Proxy
+from kit.drill.proxy import Networks
 from kit.stack import ServerProcess, Stack
 from kit.widget import ChatView
 
@@ -260,22 +259,6 @@ class Rehearsal:
         await self.settled("COMPLETED")
 
 
-@dataclass
-class Networks:
-    """What lies between the processes, and can fail."""
-
-    viewers: Proxy
-    """From clients to the deployment."""
-    backend: Proxy
-    """From the application to the deployment."""
-    sockets: Proxy
-    """From clients to the application."""
-
-    def heal(self) -> None:
-        for proxy in (self.viewers, self.backend, self.sockets):
-            proxy.heal()
-
-
 @asynccontextmanager
 async def running(folder: Path, option: int) -> AsyncIterator[Stack]:
     """Everything, in the form of this option, with a short lease."""
@@ -296,14 +279,9 @@ async def networked(folder: Path, option: int) -> AsyncIterator[tuple[Stack, Net
         )
         assert stack.deployment is not None
         deployment, app = stack.deployment, stack.app
-        networks = Networks(
-            viewers=Proxy(lambda: deployment.port),
-            backend=Proxy(lambda: deployment.port),
-            sockets=Proxy(lambda: app.port),
-        )
-        for proxy in (networks.viewers, networks.backend, networks.sockets):
-            await proxy.start()
-            opened.push_async_callback(proxy.aclose)
+        networks = Networks.between(lambda: deployment.port, lambda: app.port)
+        opened.push_async_callback(networks.aclose)
+        await networks.start()
         stack.set_flags(realtime=True, option=option, url=networks.backend.url)
         await app.start()
         yield stack, networks

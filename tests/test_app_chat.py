@@ -154,13 +154,11 @@ class FailingHistory(History):
     """A real history whose methods named in `fails` find the disk full."""
 
     fails: frozenset[str] = frozenset()
-    before_assistant: Callable[[], Awaitable[None]] | None = None
+    before_copy: Callable[[], Awaitable[None]] | None = None
 
     async def add_message(
         self, task_id: str, role: Role, content: str, **kwargs: Any
     ) -> str | None:
-        if role == "assistant" and self.before_assistant is not None:
-            await self.before_assistant()
         if f"add {role}" in self.fails:
             raise DatabaseError("the disk is full")
         return await super().add_message(task_id, role, content, **kwargs)
@@ -174,6 +172,8 @@ class FailingHistory(History):
 
     @asynccontextmanager
     async def locked(self, task_id: str) -> AsyncIterator[LockedTask]:
+        if self.before_copy is not None:
+            await self.before_copy()
         if "copy" in self.fails:
             raise DatabaseError("the disk is full")
         async with super().locked(task_id) as task:
@@ -923,7 +923,7 @@ async def test_a_stop_that_comes_too_late_does_not_keep_the_copy_from_sql(
         writing.set()
         await held.wait()
 
-    app.history.before_assistant = hold
+    app.history.before_copy = hold
     app.chat.submit(UserMessage(app.task_id, "hello"))
     await writing.wait()
     stopping = asyncio.create_task(app.chat.stop(app.task_id))

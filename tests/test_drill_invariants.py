@@ -2,10 +2,12 @@
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from kit.drill.checking import check
 from kit.drill.history import (
     FaultSeen,
     Frame,
@@ -15,7 +17,7 @@ from kit.drill.history import (
     StopSeen,
     ViewerSeen,
 )
-from kit.drill.invariants import INVARIANTS, check, lost_characters
+from kit.drill.invariants import INVARIANTS, lost_characters
 from kit.drill.schedule import Fault, plan
 
 KEY = "sk-drill-"
@@ -66,7 +68,7 @@ def viewer(run: RunSeen) -> ViewerSeen:
 
 def good_run() -> RunSeen:
     """One reply, and the one that shows that the task is free."""
-    run = RunSeen(plan(1))
+    run = RunSeen(replace(plan(1), reach="stream"))
     run.rows = [prompt(0), reply(0, "Rain fell"), prompt(1), reply(1, "Yes")]
     run.logs = {"s0": log("Rain ", "fell"), "s1": log("Yes")}
     run.task = {"status": "COMPLETED"}

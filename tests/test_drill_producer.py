@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from kit.drill import producer
+from kit.drill.checking import check
 from kit.drill.history import RunSeen
-from kit.drill.invariants import check
 from kit.drill.producer import carry_out_producer
 from kit.drill.schedule import Fault, FaultKind, Plan, ReplyPlan, ViewerPlan
 

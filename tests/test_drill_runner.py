@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from kit.drill import run_drill
+from kit.drill.checking import check
 from kit.drill.history import RunSeen
-from kit.drill.invariants import Violation, check
+from kit.drill.invariants import Violation
 from kit.drill.lane import SENTINEL
 from kit.drill.runner import carry_out_all, keys_in_files
 from kit.drill.schedule import Fault, FaultKind, Plan, ReplyPlan, ViewerPlan, plan
@@ -37,6 +38,7 @@ async def test_runs_hold_and_are_told_one_by_one() -> None:
 
 @pytest.mark.timeout(60)
 async def test_each_process_may_be_killed_while_a_reply_streams(tmp_path: Path) -> None:
+    """Also twice at once: then one is killed after the other."""
     viewers = (ViewerPlan("log", 0), ViewerPlan("hook", 1))
     model = "openai/scripted-text:tokens=60,pace=60"
     plans = [
@@ -45,7 +47,7 @@ async def test_each_process_may_be_killed_while_a_reply_streams(tmp_path: Path) 
             "process",
             (ReplyPlan(model, 60, by="action"),),
             viewers,
-            (Fault(kind, at=0.3), Fault("late-join", at=0.6)),
+            (Fault(kind, at=0.3), Fault(kind, at=0.3), Fault("late-join", at=0.6)),
         )
         for seed, kind in enumerate(KILLS)
     ]
@@ -56,6 +58,37 @@ async def test_each_process_may_be_killed_while_a_reply_streams(tmp_path: Path) 
         assert kind in {seen.fault.kind for seen in run.faults if seen.struck}
         assert run.rows[1]["status"] == "failed"
         assert run.rows[1]["content"]
+
+
+APPLICATION: list[tuple[int, Fault]] = [
+    (1, Fault("kill-app", at=0.3)),
+    (2, Fault("kill-app", at=0.3)),
+    (1, Fault("half-open", phase="before", network="sockets", seconds=0.3)),
+    (2, Fault("half-open", at=0.3, network="backend", seconds=0.3)),
+    (1, Fault("cut-network", at=0.3, network="viewers")),
+    (2, Fault("slow-network", at=0.3, network="sockets", seconds=0.4)),
+]
+
+
+@pytest.mark.timeout(120)
+async def test_the_application_answers_once_whatever_fails_around_it(
+    tmp_path: Path,
+) -> None:
+    viewers = (ViewerPlan("log", 0), ViewerPlan("hybrid", 0), ViewerPlan("hook", 1))
+    reply = ReplyPlan("openai/scripted-text:tokens=60,pace=60", 60)
+    plans = [
+        Plan(seed, "application", (reply,), viewers, (fault,), option)
+        for seed, (option, fault) in enumerate(APPLICATION)
+    ]
+    runs = await carry_out_all(plans, tmp_path, ignore)
+    assert [found for run in runs for found in check(run, SENTINEL)] == []
+    for run, (option, fault) in zip(runs, APPLICATION, strict=True):
+        assert [seen.struck for seen in run.faults] == [True], fault
+        (question, answer), (prompt, _) = run.rows[:2], run.rows[2:]
+        assert question["clientMessageId"] != prompt["clientMessageId"]
+        assert answer["status"] == "complete"
+        assert len(run.stored) == (4 if option == 1 else 0)
+        assert run.stored_task is not None
 
 
 def processes() -> dict[int, tuple[int, str]]:
@@ -87,7 +120,7 @@ async def gone(pids: set[int]) -> None:
 
 
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize("reach", ["producer", "stream", "process"])
+@pytest.mark.parametrize("reach", ["producer", "process", "application"])
 async def test_cancelled_amid_its_runs_it_leaves_no_process_behind(reach: str) -> None:
     amid = asyncio.Event()
 

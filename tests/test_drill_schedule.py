@@ -3,10 +3,11 @@
 import subprocess
 import sys
 from collections import Counter
+from typing import get_args
 
 import pytest
 
-from kit.drill.schedule import FAULTS, MAX_LOST, plan
+from kit.drill.schedule import FAULTS, MAX_LOST, Network, Reach, plan
 from kit.llm.providers import ProviderName
 from kit.llm.scripted.scenario import parse_model
 
@@ -33,13 +34,18 @@ def test_other_seeds_give_other_plans() -> None:
 def test_every_fault_and_every_reach_occurs() -> None:
     kinds = Counter(fault.kind for one in PLANS for fault in one.faults)
     assert set(kinds) == set(FAULTS)
-    assert {one.reach for one in PLANS} == {"stream", "process", "producer"}
+    assert {one.reach for one in PLANS} == set(get_args(Reach))
+    networks = {f.network for one in PLANS for f in one.faults if f.kind == "half-open"}
+    assert networks == set(get_args(Network))
+    options = {one.option for one in PLANS if one.reach == "application"}
+    assert options == {1, 2}
 
 
-def test_processes_are_killed_in_process_runs_only() -> None:
+def test_processes_are_killed_where_nobody_else_uses_them() -> None:
     for one in PLANS:
         killed = {f.kind for f in one.faults if f.kind.startswith("kill-")}
-        assert bool(killed) == (one.reach == "process")
+        assert bool(killed) <= (one.reach in ("process", "application"))
+        assert bool(killed) >= (one.reach == "process")
 
 
 def test_faults_strike_replies_and_clients_that_exist() -> None:

@@ -12,8 +12,9 @@ from functools import partial
 
 import pytest
 import pytest_asyncio
-from reconnect import Networks, Rehearsal, networked, rehearsal
+from reconnect import Rehearsal, networked, rehearsal
 
+from kit.drill.proxy import Networks
 from kit.errors import DeploymentError, KitError
 from kit.stack import Stack
 

@@ -16,10 +16,12 @@ __all__ = [
     "FaultSeen",
     "Frame",
     "ReplySeen",
+    "Row",
     "RunSeen",
     "SendSeen",
     "StopSeen",
     "ViewerSeen",
+    "answer_in",
     "reply_row",
     "said_of",
 ]
@@ -42,6 +44,20 @@ def reply_row(rows: Iterable[Row], client_message_id: str) -> Row | None:
     }
     replies = (row for row in rows if row.get("promptMessageId") in prompts)
     return next(replies, None)
+
+
+def answer_in(messages: Iterable[Row], client_message_id: str) -> Row | None:
+    """The reply to this message, where a reply just follows its message.
+
+    Among rows of a chat or messages of the application's history.
+    """
+    asked = False
+    for message in messages:
+        if message["role"].upper() == "USER":
+            asked = message.get("clientMessageId") == client_message_id
+        elif asked and message["role"].upper() == "ASSISTANT":
+            return message
+    return None
 
 
 @dataclass
@@ -69,6 +85,12 @@ class ViewerSeen:
     """The messages that it showed last."""
     chunks: dict[str, list[Any]] | None = None
     """What came of each stream's log, for a viewer that reads it itself."""
+    doubles: list[str] = field(default_factory=list)
+    """Moments at which two replies to one message were shown."""
+    is_streaming: bool = False
+    """Whether it shows, in the end, that a reply is being written."""
+    connection: str = "connected"
+    """What it shows of its connections in the end."""
 
 
 @dataclass
@@ -134,6 +156,9 @@ class RunSeen:
     rows: list[Row] = field(default_factory=list)
     logs: dict[str, list[Any]] = field(default_factory=dict)
     task: Row | None = None
+    stored: list[Row] = field(default_factory=list)
+    """The messages in the application's SQL history, of an application run."""
+    stored_task: Row | None = None
     problems: list[str] = field(default_factory=list)
     """What did not come in time, and errors that nobody expects."""
     seconds: float = 0.0

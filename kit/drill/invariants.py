@@ -8,16 +8,15 @@ same reply.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from kit.drill.history import ReplySeen, Row, RunSeen, ViewerSeen, reply_row, said_of
 from kit.drill.schedule import FaultKind
 from kit.parts import PartsFold
 
-__all__ = ["INVARIANTS", "Violation", "check", "lost_characters"]
+__all__ = ["INVARIANTS", "LIVE", "Violation", "lost_characters"]
 
 LIVE = ("streaming", "stopping")
 
@@ -37,19 +36,6 @@ class Violation:
     seed: int
     invariant: str
     what: str
-
-
-def check(run: RunSeen, sentinel: str) -> list[Violation]:
-    """All violations of a run; `sentinel` is how every key in it begins."""
-    found = [
-        Violation(run.plan.seed, name, what)
-        for name, invariant in INVARIANTS.items()
-        for what in invariant(run)
-    ]
-    if sentinel in json.dumps(asdict(run), default=repr):
-        what = "a key came back in what the run was told"
-        found.append(Violation(run.plan.seed, "no key leaves", what))
-    return found
 
 
 # --- whether it ended ---------------------------------------------------------------

@@ -40,7 +40,7 @@ class Lane:
         self.provider = self._server("provider", "kit.llm.scripted")
         data = str(folder / "deployment")
         self.deployment = self._server("deployment", "kit.deployment", "--data", data)
-        self._idle: list[Deployment] = []
+        self._idle: dict[str, list[Deployment]] = {}
         self._clients: list[Deployment] = []
         # One process at a time is killed and started again.
         self._repairs = asyncio.Lock()
@@ -63,23 +63,31 @@ class Lane:
     async def aclose(self) -> None:
         await asyncio.gather(
             *(client.close() for client in self._clients),
-            self.deployment.stop(),
-            self.provider.stop(),
+            *(server.stop() for server in self._servers()),
         )
 
+    def _servers(self) -> list[ServerProcess]:
+        return [self.deployment, self.provider]
+
     @contextlib.asynccontextmanager
-    async def clients(self, count: int) -> AsyncIterator[list[Deployment]]:
-        """Clients for one run alone: a kill of one's worker is nobody else's matter."""
-        borrowed = [self._client() for _ in range(count)]
+    async def clients(
+        self, count: int, *, url: str | None = None
+    ) -> AsyncIterator[list[Deployment]]:
+        """Clients for one run alone: a kill of one's worker is nobody else's matter.
+
+        `url`: that of a network in between.
+        """
+        url = url or self.deployment.url
+        borrowed = [self._client(url) for _ in range(count)]
         try:
             yield borrowed
         finally:
-            self._idle += borrowed
+            self._idle.setdefault(url, []).extend(borrowed)
 
-    def _client(self) -> Deployment:
-        if self._idle:
-            return self._idle.pop()
-        client = Deployment(self.deployment.url)
+    def _client(self, url: str) -> Deployment:
+        if idle := self._idle.get(url):
+            return idle.pop()
+        client = Deployment(url)
         self._clients.append(client)
         return client
 
@@ -91,10 +99,12 @@ class Lane:
             await self._replace(self.deployment, away)
             await self._warm_up()
 
-    async def kill_provider(self, away: float) -> None:
-        """SIGKILL; the next one has forgotten the requests it had seen."""
+    async def kill_provider(self, away: float) -> list[dict[str, Any]]:
+        """SIGKILL; the requests that it had seen, which the next one does not know."""
         async with self._repairs:
+            seen = await self.provider_log()
             await self._replace(self.provider, away)
+        return seen
 
     async def _replace(self, server: ServerProcess, away: float) -> None:
         await server.kill()

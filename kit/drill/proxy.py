@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from kit.client.background import cancel, spawn
 from kit.serving import HOST
 
-__all__ = ["Proxy"]
+__all__ = ["Networks", "Proxy"]
 
 End: TypeAlias = Literal["client", "server"]
 
@@ -174,3 +175,35 @@ class _Passage:
                 await writer.drain()
         with contextlib.suppress(OSError):
             writer.write_eof()
+
+
+@dataclass(frozen=True)
+class Networks:
+    """What lies between the processes of an application, and can fail."""
+
+    viewers: Proxy
+    """From clients to the deployment."""
+    backend: Proxy
+    """From the application to the deployment."""
+    sockets: Proxy
+    """From clients to the application."""
+
+    @classmethod
+    def between(cls, deployment: Callable[[], int], app: Callable[[], int]) -> Networks:
+        """Three proxies, to the ports that these servers have then."""
+        return cls(Proxy(deployment), Proxy(deployment), Proxy(app))
+
+    async def start(self) -> None:
+        for proxy in self.all():
+            await proxy.start()
+
+    def all(self) -> tuple[Proxy, Proxy, Proxy]:
+        return self.viewers, self.backend, self.sockets
+
+    def heal(self) -> None:
+        for proxy in self.all():
+            proxy.heal()
+
+    async def aclose(self) -> None:
+        for proxy in self.all():
+            await proxy.aclose()

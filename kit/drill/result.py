@@ -8,8 +8,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from kit.drill.checking import NAMES
 from kit.drill.history import RunSeen
-from kit.drill.invariants import INVARIANTS, Violation
+from kit.drill.invariants import Violation
 from kit.drill.picture import timeline
 from kit.drill.summary import FaultCount, figures, results, table
 from kit.errors import ConfigError
@@ -18,6 +19,7 @@ __all__ = ["DrillResult", "make_folder"]
 
 _HEADINGS = ("Fault", "planned", "in time", "lost", "violations")
 _NUMBERS = ("planned", "in time", "violations")
+KILLS = ("kill-app", "kill-deployment", "kill-executor")
 
 
 class DrillResult:
@@ -132,7 +134,7 @@ class DrillResult:
         replies = sum(len(run.replies) for run in self.runs)
         return (
             f"{len(self.runs)} runs, {replies} replies, {viewers} viewers, "
-            f"{len(INVARIANTS) + 2} invariants: {len(self.violations)} violations, "
+            f"{len(NAMES)} invariants: {len(self.violations)} violations, "
             f"{self.seconds:.0f} s."
         )
 
@@ -178,9 +180,7 @@ def _telling(runs: Sequence[RunSeen], violations: Sequence[Violation]) -> RunSee
 
     def weight(run: RunSeen) -> tuple[bool, bool, int]:
         killed = any(
-            seen.struck
-            and seen.fault.phase == "during"
-            and seen.fault.kind in ("kill-deployment", "kill-executor")
+            seen.struck and seen.fault.phase == "during" and seen.fault.kind in KILLS
             for seen in run.faults
         )
         frames = sum(len(viewer.frames) for viewer in run.viewers)

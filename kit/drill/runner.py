@@ -1,7 +1,8 @@
 """Carries out many runs, side by side where that is honest: `run_drill`.
 
 Runs whose faults are their own share one deployment and one provider, four at a time.
-Runs that kill processes have lanes to themselves, one run at a time. Run number k of
+Runs that kill processes or go through the application have lanes to themselves, one run
+at a time. Run number k of
 `seed` S has seed S + k: `run_drill(runs=1, seed=<its seed>)` plays the same plan again.
 """
 
@@ -13,12 +14,22 @@ import logging
 import re
 import tempfile
 import time
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Sequence,
+)
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_args
 
+from kit.drill.application_lane import ApplicationLane
+from kit.drill.application_run import carry_out_application
+from kit.drill.checking import check
 from kit.drill.history import RunSeen
-from kit.drill.invariants import Violation, check
+from kit.drill.invariants import Violation
 from kit.drill.lane import SENTINEL, Lane
 from kit.drill.producer import carry_out_producer
 from kit.drill.result import DrillResult
@@ -30,10 +41,14 @@ __all__ = ["OnRun", "carry_out_all", "run_drill"]
 
 SHARING = 4
 """Runs at a time on the lane that they share."""
-PROCESS_LANES = 2
+OWN_LANES = 2
+"""Lanes of one kind that take one run at a time."""
+RUNS_PER_LANE = 3
 PRODUCERS = 2
 """Producer runs at a time."""
 LOGGERS = ("kit", "asyncio", "socketio", "engineio")
+
+AnyLane = TypeVar("AnyLane", bound=Lane)
 
 OnRun = Callable[[RunSeen, list[Violation]], None]
 
@@ -48,10 +63,10 @@ async def run_drill(
     result  # the table of faults and the picture of one run
     ```
 
-    Starts its own deployments, providers and clients in a temporary folder, about one
-    second for each run; cancelled, it stops them all before it ends. The same seed
-    plays the same plans. `on_run(seen, violations)` is called after each run; what it
-    raises ends the drill.
+    Starts its own deployments, providers, applications and clients in a temporary
+    folder, which takes about ten seconds, and then one for each run; cancelled, it
+    stops them all before it ends. The same seed plays the same plans.
+    `on_run(seen, violations)` is called after each run; what it raises ends the drill.
 
     A violation is no exception: see `DrillResult.violations`. Raises ConfigError for
     numbers that are none, StackError when a process does not start.
@@ -93,7 +108,7 @@ async def carry_out_all(
     `folder` gets databases and logs; `note` is told of each run as it ends. Raises
     StackError when a process does not start. No process outlives it.
     """
-    queues: dict[Reach, list[Plan]] = {"stream": [], "process": [], "producer": []}
+    queues: dict[Reach, list[Plan]] = {reach: [] for reach in get_args(Reach)}
     for one in reversed(plans):
         queues[one.reach].append(one)
     seen: list[RunSeen] = []
@@ -107,14 +122,17 @@ async def carry_out_all(
             one = queues["producer"].pop()
             take(await carry_out_producer(one, folder / f"producer-{one.seed}"))
 
-    async def use_lane(name: str, queue: list[Plan], at_a_time: int) -> None:
-        lane = Lane(folder / name)
-        await lane.start()
-
+    async def on_lane(
+        lane: AnyLane,
+        carry: Callable[[Plan, AnyLane], Awaitable[RunSeen]],
+        queue: list[Plan],
+        at_a_time: int,
+    ) -> None:
         async def work() -> None:
             while queue:
-                take(await carry_out(queue.pop(), lane))
+                take(await carry(queue.pop(), lane))
 
+        await lane.start()
         try:
             await _together(work() for _ in range(at_a_time))
         finally:
@@ -122,12 +140,23 @@ async def carry_out_all(
 
     work = [produce() for _ in range(PRODUCERS)]
     if queues["stream"]:
-        work.append(use_lane("shared", queues["stream"], SHARING))
-    own = range(min(PROCESS_LANES, len(queues["process"])))
-    work += [use_lane(f"own-{number}", queues["process"], 1) for number in own]
+        shared = Lane(folder / "shared")
+        work.append(on_lane(shared, carry_out, queues["stream"], SHARING))
+    for number in _lanes(queues["process"]):
+        own = Lane(folder / f"own-{number}")
+        work.append(on_lane(own, carry_out, queues["process"], 1))
+    for number in _lanes(queues["application"]):
+        options = {one.option for one in queues["application"]}
+        app = ApplicationLane(folder / f"application-{number}", options)
+        work.append(on_lane(app, carry_out_application, queues["application"], 1))
     await _together(work)
     order = {one.seed: number for number, one in enumerate(plans)}
     return sorted(seen, key=lambda run: order[run.plan.seed])
+
+
+def _lanes(queue: Sequence[Plan]) -> range:
+    """Numbers of lanes: a second one pays only if there is enough to do."""
+    return range(min(OWN_LANES, -(-len(queue) // RUNS_PER_LANE)))
 
 
 async def _together(work: Iterable[Coroutine[Any, Any, None]]) -> None:

@@ -9,6 +9,7 @@ the same plan. What exactly is on its way at that moment is up to the processes.
 | stream | processes that several runs share | of the provider, viewers, callers |
 | process | processes of its own | SIGKILL of deployment, executor, provider |
 | producer | the functions on an engine | calls lost, repeated, reordered |
+| application | the application, with Convex | all but these, its server, networks |
 """
 
 from __future__ import annotations
@@ -31,13 +32,13 @@ __all__ = [
     "plan",
 ]
 
-Reach: TypeAlias = Literal["stream", "process", "producer"]
+Reach: TypeAlias = Literal["stream", "process", "producer", "application"]
 Phase: TypeAlias = Literal[
     "before",  # as soon as the reply has begun, or with the sending itself
     "during",  # at a share of the reply
     "after",  # when the reply has ended
 ]
-ViewerKind: TypeAlias = Literal["hook", "log"]
+ViewerKind: TypeAlias = Literal["hook", "log", "hybrid"]
 
 ProviderFault: TypeAlias = Literal[
     "error-mid", "drop", "eof", "stall", "http-401", "http-429", "http-529", "flaky"
@@ -46,6 +47,9 @@ CallerFault: TypeAlias = Literal[
     "cut-viewer", "late-join", "stop", "stop-twice", "resend", "overlap"
 ]
 ProcessFault: TypeAlias = Literal["kill-deployment", "kill-executor", "kill-provider"]
+ApplicationFault: TypeAlias = Literal[
+    "kill-app", "cut-network", "slow-network", "half-open"
+]
 AppendFault: TypeAlias = Literal[
     "lose-call",
     "lose-ack",
@@ -56,7 +60,12 @@ AppendFault: TypeAlias = Literal[
     "stale-producer",
     "dead-producer",
 ]
-FaultKind: TypeAlias = ProviderFault | CallerFault | ProcessFault | AppendFault
+FaultKind: TypeAlias = (
+    ProviderFault | CallerFault | ProcessFault | ApplicationFault | AppendFault
+)
+Network: TypeAlias = Literal["viewers", "backend", "sockets"]
+"""Between clients and deployment, application and deployment, clients and application.
+"""
 
 MAX_LOST = 3
 """Calls or answers lost in one reply: with each in a row the writer waits twice as
@@ -65,9 +74,16 @@ long, and a producer that waits longer than its lease is taken for dead."""
 _PROVIDER: tuple[ProviderFault, ...] = get_args(ProviderFault)
 _CALLER: tuple[CallerFault, ...] = get_args(CallerFault)
 _PROCESS: tuple[ProcessFault, ...] = get_args(ProcessFault)
+_APPLICATION: tuple[ApplicationFault, ...] = get_args(ApplicationFault)
 _APPEND: tuple[AppendFault, ...] = get_args(AppendFault)
 
-FAULTS: tuple[FaultKind, ...] = (*_PROVIDER, *_CALLER, *_PROCESS, *_APPEND)
+FAULTS: tuple[FaultKind, ...] = (
+    *_PROVIDER,
+    *_CALLER,
+    *_PROCESS,
+    *_APPLICATION,
+    *_APPEND,
+)
 """All kinds, in the order of the table that a drill prints."""
 
 
@@ -85,8 +101,9 @@ class Fault:
     """How many at once: of repeated sends, of viewers that join."""
     which: int = 0
     """Which client is cut, or what kind of viewer joins."""
+    network: Network = "viewers"
     seconds: float = 0.0
-    """How long a process stays away, an acknowledgement is late."""
+    """How long a process or a network stays away, an acknowledgement is late."""
 
 
 @dataclass(frozen=True)
@@ -118,20 +135,24 @@ class Plan:
     replies: tuple[ReplyPlan, ...]
     viewers: tuple[ViewerPlan, ...]
     faults: tuple[Fault, ...]
+    option: int = 0
+    """Of an application run: the form of the migration, 1 or 2."""
 
 
 def plan(seed: int) -> Plan:
     """The plan of this seed."""
     # Seeded with a text: the same on every platform, and near seeds are unrelated.
     chance = random.Random(f"drill {seed}")
-    reach = chance.choices(("stream", "process", "producer"), (50, 28, 22))[0]
+    reach = chance.choices(get_args(Reach), (38, 22, 18, 22))[0]
     match reach:
         case "stream":
             return _stream_plan(seed, chance)
         case "process":
             return _process_plan(seed, chance)
-        case _:
+        case "producer":
             return _producer_plan(seed, chance)
+        case _:
+            return _application_plan(seed, chance)
 
 
 def _stream_plan(seed: int, chance: random.Random) -> Plan:
@@ -188,6 +209,40 @@ def _producer_plan(seed: int, chance: random.Random) -> Plan:
     return Plan(seed, "producer", replies, viewers, tuple(faults))
 
 
+def _application_plan(seed: int, chance: random.Random) -> Plan:
+    option = chance.choice((1, 2))
+    replies, faults = [], []
+    for index in range(chance.choice((1, 1, 2))):
+        fault = chance.choice(_PROVIDER) if chance.random() < 0.2 else None
+        replies.append(_reply(chance, fault))
+        if fault is not None:
+            faults.append(Fault(fault, index, at=0.5))
+        kinds: tuple[CallerFault, ...] = ("cut-viewer", "late-join", "stop", "resend")
+        faults += [
+            _caller_fault(chance, kind, index)
+            for kind in kinds
+            if chance.random() < 0.25
+        ]
+    for _ in range(chance.choice((1, 1, 2))):
+        phases: tuple[Phase, ...] = ("before", "before", "during", "during", "after")
+        faults.append(
+            Fault(
+                chance.choices((*_APPLICATION, *_PROCESS), (5, 3, 2, 4, 6, 1, 2))[0],
+                chance.randrange(len(replies)),
+                phase=chance.choice(phases),
+                at=_share(chance),
+                network=chance.choice(get_args(Network)),
+                seconds=round(chance.uniform(0.0, 1.2), 2),
+            )
+        )
+    others = [
+        ViewerPlan(chance.choice(("hybrid", "hook")), chance.randint(0, 1))
+        for _ in range(chance.randint(0, 2))
+    ]
+    viewers = (ViewerPlan("log", 0), ViewerPlan("hybrid", 0), *others)
+    return Plan(seed, "application", tuple(replies), viewers, tuple(faults), option)
+
+
 def _share(chance: random.Random) -> float:
     return round(chance.uniform(0.02, 0.98), 2)
 
@@ -233,7 +288,7 @@ def _caller_fault(chance: random.Random, kind: CallerFault, reply: int) -> Fault
 
 def _viewers(chance: random.Random) -> tuple[ViewerPlan, ...]:
     """The first one reads the log: the run itself watches through it."""
-    kinds: tuple[ViewerKind, ...] = get_args(ViewerKind)
+    kinds: tuple[ViewerKind, ...] = ("hook", "log")
     others = [
         ViewerPlan(chance.choice(kinds), chance.randint(0, 1))
         for _ in range(chance.randint(1, 3))

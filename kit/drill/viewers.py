@@ -14,14 +14,14 @@ from collections.abc import Callable
 from typing import Any
 
 from kit.app.hooks import MessageStreaming, use_message_streaming
-from kit.app.hooks.source import HookChange, PartsChanged, PartsReset
+from kit.app.hooks.source import Hook, HookChange, PartsChanged, PartsReset
 from kit.app.hooks.stream_follower import StreamFollower
 from kit.client import Deployment
 from kit.client.background import cancel, spawn
 from kit.drill.history import Frame, Row, ViewerSeen, said_of
 from kit.parts import Chunk, PartsFold
 
-__all__ = ["LIVE", "HookViewer", "LogViewer", "Viewer"]
+__all__ = ["LIVE", "HookViewer", "LogViewer", "PartsModel", "Viewer"]
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +34,7 @@ class Viewer(ABC):
 
     def __init__(self, seen: ViewerSeen, clock: Callable[[], float]) -> None:
         self.seen = seen
+        self.on_news: Callable[[], None] = lambda: None
         self._clock = clock
         self._changed = asyncio.Event()
 
@@ -56,10 +57,16 @@ class Viewer(ABC):
             return False
         return True
 
+    def _newest(self) -> Row | None:
+        """The reply that frames are about."""
+        rows = reversed(self.seen.rows)
+        return next((row for row in rows if row["role"] == "ASSISTANT"), None)
+
     def _note(self, said: Callable[[Row], tuple[str, list[str]]]) -> None:
         """Write down what is shown now, if it has changed."""
         self._changed.set()
-        row = next((r for r in self.seen.rows[::-1] if r["role"] == "ASSISTANT"), None)
+        self.on_news()
+        row = self._newest()
         if row is None:
             return
         text, live_ids = said(row)
@@ -75,29 +82,17 @@ def _shown(frame: Frame) -> tuple[str, str, str, list[str]]:
     return frame.message_id, frame.status, frame.said, frame.live_ids
 
 
-class HookViewer(Viewer):
-    """Sees what an application sees."""
+class PartsModel:
+    """The live parts as somebody has them who only grows what a hook tells."""
 
-    def __init__(self, seen: ViewerSeen, clock: Callable[[], float]) -> None:
-        super().__init__(seen, clock)
-        self._hook: MessageStreaming | None = None
-        self._message_id = ""
-        self._parts: dict[str, dict[str, Any]] = {}
-        self._stop_observing: Callable[[], None] = lambda: None
+    def __init__(self, hook: Hook) -> None:
+        self.message_id = hook.streaming_message_id
+        self._hook = hook
+        self._parts: dict[str, dict[str, Any]] = {
+            part_id: dict(part) for part_id, part in hook.streaming_parts_map.items()
+        }
 
-    async def start(self, task_id: str, deployment: Deployment) -> None:
-        self._hook = await use_message_streaming(
-            task_id, deployment=deployment, timeout=JOIN_TIMEOUT
-        )
-        self._stop_observing = self._hook.observe(self._take)
-        self._read()
-
-    async def close(self) -> None:
-        self._stop_observing()
-        if self._hook is not None:
-            await self._hook.aclose()
-
-    def _take(self, change: HookChange) -> None:
+    def take(self, change: HookChange) -> None:
         match change:
             case PartsReset():
                 self._parts.clear()
@@ -105,11 +100,12 @@ class HookViewer(Viewer):
                 self._grow(change)
             case _:
                 pass
-        self._read()
+
+    def said(self) -> str:
+        return said_of(self._parts.values())
 
     def _grow(self, change: PartsChanged) -> None:
-        assert self._hook is not None
-        self._message_id = change.message_id
+        self.message_id = change.message_id
         for part in change.changes:
             if part.kind == "appended":
                 shown = self._parts[part.part_id]
@@ -119,19 +115,50 @@ class HookViewer(Viewer):
                 fresh = self._hook.streaming_parts_map[part.part_id]
                 self._parts[part.part_id] = dict(fresh)
 
+
+class HookViewer(Viewer):
+    """Sees what an application sees that has no server."""
+
+    def __init__(self, seen: ViewerSeen, clock: Callable[[], float]) -> None:
+        super().__init__(seen, clock)
+        self._hook: MessageStreaming | None = None
+        self._model: PartsModel | None = None
+        self._stop_observing: Callable[[], None] = lambda: None
+
+    async def start(self, task_id: str, deployment: Deployment) -> None:
+        self._hook = await use_message_streaming(
+            task_id, deployment=deployment, timeout=JOIN_TIMEOUT
+        )
+        self._model = PartsModel(self._hook)
+        self._stop_observing = self._hook.observe(self._take)
+        self._read()
+
+    async def close(self) -> None:
+        self._stop_observing()
+        if self._hook is not None:
+            await self._hook.aclose()
+
+    def _take(self, change: HookChange) -> None:
+        assert self._model is not None
+        self._model.take(change)
+        self._read()
+
     def _read(self) -> None:
         assert self._hook is not None
         self.seen.rows = list(self._hook.messages)
+        self.seen.is_streaming = self._hook.is_streaming
+        self.seen.connection = self._hook.connection
         self._note(self._live)
 
     def _live(self, row: Row) -> tuple[str, list[str]]:
         # The hook's own fields, not the model: that is told of one change at a time.
         assert self._hook is not None
+        assert self._model is not None
         others = (r for r in self.seen.rows if r is not row and r["status"] in LIVE)
         live_ids = [] if any(others) else self._hook.streaming_parts_order
-        if row["_id"] != self._message_id:
+        if row["_id"] != self._model.message_id:
             return "", live_ids
-        return said_of(self._parts.values()), live_ids
+        return self._model.said(), live_ids
 
 
 class LogViewer(Viewer):
