@@ -488,9 +488,9 @@ async def test_everything_is_reached_by_keyboard_in_the_order_that_is_seen(
         for _ in range(9):
             seen.append(await notebook.page.evaluate(FOCUSED))
             await notebook.page.keyboard.press("Tab")
-        assert seen == [
+        assert [words.partition(" · ")[0] for words in seen] == [
             *("Messages", "Edit message", "Copy message", "Retry", "Copy message"),
-            *("Reasoning · 0.0 s", "Copy code", "Message", "Send"),
+            *("Reasoning", "Copy code", "Message", "Send"),
         ]
 
 
