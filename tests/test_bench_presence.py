@@ -9,7 +9,7 @@ from kit.bench.lab import Lab
 from kit.bench.load import Load
 from kit.bench.presence import away, join_late
 
-REPLY = Load(tokens=150, pace=60.0)
+REPLY = Load(tokens=240, pace=60.0)
 
 
 @pytest.mark.timeout(120)

@@ -23,7 +23,7 @@ from kit.client.background import cancel, spawn
 
 __all__ = ["Presence", "away", "join_late"]
 
-END_TIMEOUT = 30.0  # s after the reply's own time
+END_TIMEOUT = 20.0  # s after the reply's own time
 FOLLOWS_AFTER = 0.5  # s
 
 
@@ -75,15 +75,19 @@ async def away(lab: Lab, name: str, load: Load, seconds: float) -> Presence:
 
 async def _presence(reply: _Reply, viewer: Viewer, came: float) -> Presence:
     missed = await reply.text(by=came)
-    limit = reply.seconds_left + END_TIMEOUT
-    await viewer.until(lambda: viewer.ended or _shows(viewer, missed), limit)
+    give_up_at = time.time() + reply.seconds_left + END_TIMEOUT
+
+    def left() -> float:
+        return max(0.0, give_up_at - time.time())
+
+    await viewer.until(lambda: viewer.ended or _shows(viewer, missed), left())
     whole_at = viewer.log.when(len(missed))
     # A viewer that has read what was stored may still miss what comes now.
     await asyncio.sleep(FOLLOWS_AFTER)
     later = await reply.text()
-    await viewer.until(lambda: viewer.ended or _shows(viewer, later), limit)
+    await viewer.until(lambda: viewer.ended or _shows(viewer, later), left())
     while_streaming = _shows(viewer, later) and not viewer.ended
-    await viewer.until_ended(limit)
+    await viewer.until_ended(left())
     if whole_at is None or not while_streaming:
         whole_at = time.time()
     text = await reply.text()
