@@ -6,12 +6,13 @@ Notebooks in tests import it too.
 """
 
 import asyncio
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from kit.app.hooks import MessagesChanged, PartsChanged, PartsReset, StateChanged
 from kit.app.hooks.live_parts import LiveParts
-from kit.app.hooks.source import Hook, Message
+from kit.app.hooks.source import Delivery, Hook, Message
 from kit.app.runs import WhenActive
 from kit.parts import Chunk
 
@@ -61,6 +62,8 @@ class FakeChat(Hook):
         self.stopped = asyncio.Event()
         self.refusal: Exception | None = None
         """What sending and stopping raise."""
+        self.lag: float | None = None
+        """Seconds that chunks are said to have taken; None: nobody knows."""
         self._parts = LiveParts()
 
     @property
@@ -124,6 +127,9 @@ class FakeChat(Hook):
 
     def feed(self, *chunks: Chunk) -> None:
         """Chunks of the reply arrive, in one batch."""
+        if self.lag is not None:
+            now = time.time()
+            self._delivery = Delivery(now - self.lag, now)
         changes = self._parts.apply(chunks)
         if changes:
             self._tell(PartsChanged(self._parts.message_id, changes))

@@ -3,6 +3,7 @@
 One task with messages, and the log of its newest reply, deltas of one chunk each.
 """
 
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -19,6 +20,9 @@ class FakeStreaming:
         self.rows: list[dict[str, Any]] = []
         self.logs: dict[str, list[dict[str, Any]]] = {}
         self.failure: Raise | None = None
+        self.tells_times = True
+        """Whether a page has its time, which older functions do not give."""
+        self.written_at = 0.0
         self.calls: list[tuple[str, Any]] = []
         convex.queries["messages:byTask"] = self._by_task
         convex.queries["streaming:read"] = self._read
@@ -82,6 +86,7 @@ class FakeStreaming:
         for text in texts:
             chunk = {"type": "text-delta", "id": "text-0", "delta": text}
             log.append({"seq": float(len(log)), "chunks": [chunk]})
+            self.written_at = time.time() * 1000
             if publish:
                 await self.convex.publish("streaming:read")
 
@@ -97,7 +102,10 @@ class FakeStreaming:
 
     def _read(self, args: Any) -> Any:
         first = int(args["page"]) * PAGE
-        return {"deltas": self.logs[args["streamId"]][first : first + PAGE]}
+        deltas = self.logs[args["streamId"]][first : first + PAGE]
+        if self.tells_times and deltas:
+            return {"deltas": deltas, "writtenAt": self.written_at}
+        return {"deltas": deltas}
 
     async def _catch_up(self, args: Any) -> Any:
         first = int(args["from"])

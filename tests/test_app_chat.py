@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -311,6 +312,9 @@ async def test_before_streams_over_socketio_and_stores_in_sql(make: Make) -> Non
     assert app.statuses == ["RUNNING", "COMPLETED"]
     assert app.text == "Hello"
     assert await app.stored() == [("user", "hello"), ("assistant", "Hello")]
+    times = [p["sentAt"] for event, p in app.events if event == "stream-chunk"]
+    assert times == sorted(times)
+    assert abs(times[-1] / 1000 - time.time()) < 60
 
 
 async def test_before_hands_the_history_to_the_model(make: Make) -> None:

@@ -1,6 +1,7 @@
 """Messages and live parts from Convex: the swap, the stop, joining late, outages."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -120,6 +121,35 @@ async def test_a_late_joiner_sees_the_same_parts(
         await late.until(lambda late: late.streaming_text() == "abcdefghijk", timeout=5)
         assert late.streaming_parts_order == hook.streaming_parts_order
         assert dict(late.streaming_parts_map) == dict(hook.streaming_parts_map)
+
+
+async def test_it_knows_how_long_the_newest_chunks_took(
+    server: FakeStreaming, hook: MessageStreaming
+) -> None:
+    await server.begin()
+    assert hook.delivery is None
+    await server.say("a")  # which may have to be caught up with: no delivery
+    await hook.until(lambda hook: hook.streaming_text() == "a", timeout=5)
+    before = time.time()
+    await server.say("b")
+    await hook.until(lambda hook: hook.streaming_text() == "ab", timeout=5)
+    assert hook.delivery is not None
+    assert before <= hook.delivery.written <= hook.delivery.arrived <= time.time()
+    assert hook.delivery.seconds == hook.delivery.arrived - hook.delivery.written
+    await server.set_status("complete", "ab")
+    await server.begin("And?")
+    await hook.until(lambda hook: len(hook.messages) == 4, timeout=5)
+    assert hook.delivery is None
+
+
+async def test_functions_that_tell_no_time_are_followed_all_the_same(
+    server: FakeStreaming, hook: MessageStreaming
+) -> None:
+    server.tells_times = False
+    await server.begin()
+    await server.say(*"abc")
+    await hook.until(lambda hook: hook.streaming_text() == "abc", timeout=5)
+    assert hook.delivery is None
 
 
 async def test_the_next_reply_starts_afresh(

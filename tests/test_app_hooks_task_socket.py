@@ -98,6 +98,22 @@ async def test_a_refused_task_says_why(application: FakeApplication) -> None:
     await refusing
 
 
+async def test_it_knows_how_long_the_newest_chunk_took(
+    application: FakeApplication, hook: TaskSocket
+) -> None:
+    await application.say("a")  # as the guide's server does: without a time
+    await seen(hook, "stream-chunk")
+    assert hook.delivery is None
+    for number, sent_at in enumerate(["soon", time.time() * 1000], start=2):
+        chunk = {"type": "content", "content": "b", "sentAt": sent_at}
+        await application.emit("stream-chunk", chunk)
+        await seen(hook, "stream-chunk", number)
+    assert hook.streaming_text() == "abb"
+    assert hook.delivery is not None
+    assert 0 <= hook.delivery.seconds < 60
+    assert hook.delivery.arrived <= time.time()
+
+
 # --- a reply ----------------------------------------------------------------------
 
 

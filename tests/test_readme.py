@@ -1,10 +1,13 @@
 """What the README shows is run; what it names exists."""
 
+import ast
 import asyncio
 import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 import kit
 from kit.client import Deployment
@@ -37,6 +40,27 @@ async def test_the_script_streams_a_reply(tmp_path: Path) -> None:
     lines = out.decode().splitlines()
     assert lines[0].startswith("streaming")
     assert lines[-1].startswith("complete")
+
+
+async def test_two_chats_stand_side_by_side(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As a cell: with `await` at its top, and what `kit` offers at hand."""
+    names = {name: getattr(kit, name) for name in kit.__all__}
+    code = compile(block("split"), "README", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    running = eval(code, names)
+    await running
+    try:
+        for side in ("before", "after"):
+            await names[side].until(lambda chat: len(chat.messages) == 2, timeout=30)
+        shown = names["split"].as_text()
+        assert shown.count("user:\nHow does a reply reach you?") == 2
+    finally:
+        await names["before"].aclose()
+        await names["after"].aclose()
+        await names["deployment"].close()
+        await names["stack"].aclose()
+    assert capsys.readouterr().out  # outside a notebook it is shown as text
 
 
 async def test_a_folder_of_own_functions_is_served(tmp_path: Path) -> None:

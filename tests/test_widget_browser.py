@@ -443,6 +443,7 @@ async def test_each_figure_says_what_it_means(lab: Lab) -> None:
         lab,
         "figures.ipynb",
         "await chat.until(lambda chat: chat.sent)\n"
+        "chat.lag = 0.05\n"
         'await chat.stream(text_chunks("word " * 200), pace=50)\n'
         'chat.set_row(usage={"completionTokens": 200.0})',
     )
@@ -458,6 +459,11 @@ async def test_each_figure_says_what_it_means(lab: Lab) -> None:
         await expect_status(view, "done")
         await expect(tokens).to_have_text("200 tokens")
         await expect(tokens).to_have_attribute("title", re.compile("has counted"))
+        delivery = view.locator(".kit-figure", has_text="delivery")
+        await expect(delivery).to_have_text(re.compile(r"delivery \d+ ms"))
+        await expect(delivery).to_have_attribute(
+            "title", re.compile(r"50 ms to the kernel, \d+ ms from there")
+        )
         texts = await view.locator(".kit-figure").all_inner_texts()
         assert re.fullmatch(r"\d+\.\d s", texts[0])
         assert texts[1].startswith("first part ")

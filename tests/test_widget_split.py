@@ -8,6 +8,8 @@ import pytest
 from fake_chat import FakeChat, text_chunks
 from widget_wire import Browser, Wire, open_wires, wire_of
 
+from kit import Deployment, Stack, use_message_streaming, use_task_socket
+from kit.app.hooks.source import Hook
 from kit.errors import KitError
 from kit.widget import SplitView
 
@@ -101,6 +103,47 @@ async def test_closing_it_leaves_both_sources_alone() -> None:
     assert left._observers == right._observers == []
     left.ask("unheard")
     assert "unheard" not in split.as_text()
+
+
+async def test_both_ways_of_an_application_answer_the_same_prompt() -> None:
+    """Socket.IO beside Convex, for real: what the view is for."""
+    async with (
+        await Stack.start(pace=200) as stack,
+        Deployment(stack.deployment_url) as deployment,
+    ):
+        task_id = await deployment.mutation("tasks:create", {"title": "Convex"})
+        async with (
+            await use_task_socket(
+                await stack.create_task("Socket.IO"), socket_url=stack.app.url
+            ) as before,
+            await use_message_streaming(
+                task_id, deployment=deployment, model="claude-opus-5-5"
+            ) as after,
+        ):
+            split = SplitView(before, after)
+            assert split.titles == ("Socket.IO", "Convex")
+            browsers = [Browser(wire_of(split), pane) for pane in (0, 1)]
+            await split.send_message("Compare yourselves")
+            for hook in (before, after):
+                await hook.until(answered, timeout=30)
+            for browser in browsers:
+                browser.follow()
+                status = browser.screen.status
+                assert status["state"] == "done"
+                figures = dict(status["figures"])
+                assert any(text.startswith("first part") for text in figures)
+                assert any("as the provider" in tip for tip in figures.values())
+                seconds, _ = status["delivery"]
+                assert 0 <= seconds < 60
+            asked, replied = split.as_text().split("\n\nConvex [")
+            for side in (asked, replied):
+                assert "Compare yourselves" in side
+
+
+def answered(hook: Hook) -> bool:
+    """Whether the last message is a whole reply with its usage."""
+    last = hook.messages[-1] if hook.messages else {}
+    return last.get("role") == "ASSISTANT" and last.get("status") == "complete"
 
 
 async def test_unnamed_sides_are_left_and_right() -> None:

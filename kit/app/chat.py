@@ -258,7 +258,8 @@ class ChatService:
             raise KitError(reply.error)
 
     async def _emit_stream_chunk(self, task_id: str, chunk: StreamChunk) -> None:
-        await self._emit(task_id, "stream-chunk", chunk)
+        sent: StreamChunk = {**chunk, "sentAt": time.time() * 1000}
+        await self._emit(task_id, "stream-chunk", sent)
         if chunk["type"] == "complete":
             await self._emit(task_id, "stream-complete", None)
 

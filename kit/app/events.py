@@ -24,7 +24,8 @@ Mirrors `apps/server/src/socket.ts` of the guide's application:
 
 As there, access to a task means that the task exists. Added: an event sent with an
 acknowledgement is acknowledged when it has been dealt with, so that a client can know
-that it has joined; the events of one client are dealt with in their order; and who
+that it has joined; a StreamChunk has `sentAt`, the time in milliseconds when it was
+emitted; the events of one client are dealt with in their order; and who
 joins a task is told its status, which may have changed while a client was away.
 `queuedAction` is always null: what is queued (`whenActive`) is so in Convex.
 """

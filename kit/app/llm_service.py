@@ -92,6 +92,7 @@ class StreamChunk(TypedDict):
     usage: NotRequired[Usage]
     error: NotRequired[str]
     finishReason: NotRequired[str]
+    sentAt: NotRequired[float]  # added: ms of the epoch, when it was emitted
 
 
 class LLMService:

@@ -18,12 +18,15 @@ __all__ = [
     "catch_up",
     "chunks_of",
     "delete_deltas",
-    "deltas",
+    "page",
 ]
 
 # A reply beyond these could not be folded in one transaction when it ends.
 MAX_LOG_BYTES = 4 * 1024 * 1024
 MAX_LOG_DELTAS = 8192
+
+PAGE = 4
+"""Deltas on a page. Aligned, so that all viewers of a stream share the same pages."""
 
 CATCH_UP_BYTES = 1024 * 1024
 CATCH_UP_DELTAS = 1024
@@ -76,11 +79,20 @@ async def beat(ctx: Any, stream_id: str, epoch: float) -> dict[str, Any]:
     return answer(refused or "ok", stream, head["nextSeq"])
 
 
-async def deltas(
+async def page(ctx: Any, stream_id: str, number: int) -> dict[str, Any]:
+    """The deltas of one page, and when the newest of them was written."""
+    rows = await _rows(ctx, stream_id, number * PAGE, PAGE)
+    found: dict[str, Any] = {"deltas": [_delta(row) for row in rows]}
+    if rows:
+        found["writtenAt"] = rows[-1]["_creationTime"]
+    return found
+
+
+async def _rows(
     ctx: Any, stream_id: str, first: int, count: int
 ) -> list[dict[str, Any]]:
-    """The deltas with seq `first` to `first + count - 1`, as far as they exist."""
-    rows = (
+    """Those with seq `first` to `first + count - 1`, as far as they exist."""
+    rows: list[dict[str, Any]] = (
         await ctx.db.query("streamDeltas")
         .with_index(
             "by_stream_seq",
@@ -90,7 +102,11 @@ async def deltas(
         )
         .collect()
     )
-    return [{"seq": row["seq"], "chunks": row["chunks"]} for row in rows]
+    return rows
+
+
+def _delta(row: dict[str, Any]) -> dict[str, Any]:
+    return {"seq": row["seq"], "chunks": row["chunks"]}
 
 
 async def catch_up(
@@ -100,8 +116,8 @@ async def catch_up(
     found: list[dict[str, Any]] = []
     size = 0
     while size < CATCH_UP_BYTES and len(found) < CATCH_UP_DELTAS:
-        batch = await deltas(ctx, stream_id, first + len(found), CATCH_UP_BATCH)
-        found += batch
+        batch = await _rows(ctx, stream_id, first + len(found), CATCH_UP_BATCH)
+        found += map(_delta, batch)
         if len(batch) < CATCH_UP_BATCH:
             return found, False
         size += sum(text_bytes(chunk) for row in batch for chunk in row["chunks"])

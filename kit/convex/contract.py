@@ -12,7 +12,7 @@ from typing import Any
 from kit.deployment.functions import query
 from kit.values import v
 
-VERSION = 2
+VERSION = 3
 """Raised by one, in both languages, with any change that a caller can notice.
 
 Such are: a function, an argument or a field of a result that is new, gone or means

@@ -15,7 +15,7 @@ import { query } from "./_generated/server";
  * something else; another order or kind of chunks; another error code. Not such are:
  * texts of errors, internal functions, tables that no caller sees, and speed.
  */
-const VERSION = 2;
+const VERSION = 3;
 
 /** The version of the contract that these functions keep. */
 export const version = query({

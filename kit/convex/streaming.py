@@ -53,9 +53,6 @@ from kit.deployment.functions import (
 )
 from kit.values import v
 
-PAGE = 4
-"""Deltas on a page. Aligned, so that all viewers of a stream share the same pages."""
-
 begun = v.object(
     {
         "promptMessageId": v.id("chatMessages"),
@@ -185,18 +182,18 @@ def _beginning(request: dict[str, Any], settings: Settings) -> dict[str, Any]:
 
 @query(
     args={"streamId": v.id("streams"), "page": v.number()},
-    returns=v.object({"deltas": v.array(delta)}),
+    returns=v.object({"deltas": v.array(delta), "writtenAt": v.optional(v.number())}),
 )
 async def read(ctx: Any, args: dict[str, Any]) -> Any:
     """One page of a stream: four deltas, from seq 4 * page on, as far as they exist.
 
-    Deltas are deleted an hour after the reply has ended.
+    `writtenAt`: when the newest of them was, in milliseconds of the epoch. Deltas
+    are deleted an hour after the reply has ended.
     """
     page = whole_number(args["page"], "page", 0, _log.MAX_LOG_DELTAS)
-    first = page * PAGE
     if await own_stream(ctx, args["streamId"]) is None:
         return {"deltas": []}
-    return {"deltas": await _log.deltas(ctx, args["streamId"], first, PAGE)}
+    return await _log.page(ctx, args["streamId"], page)
 
 
 @query(

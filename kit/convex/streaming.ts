@@ -52,8 +52,8 @@ import {
   beat,
   catchUp as catchUpFrom,
   deleteLog,
-  deltasFrom,
   MAX_LOG_DELTAS,
+  pageOf,
   vDelta,
 } from "./lib/log";
 import { ownStream, requireMessage, requireTask } from "./lib/owners";
@@ -70,9 +70,6 @@ import {
   vOutcome,
   vUsage,
 } from "./schema";
-
-/** Deltas on a page. Aligned, so that all viewers of a stream share the same pages. */
-const PAGE = 4;
 
 // --- asking for a reply -----------------------------------------------------------
 
@@ -183,15 +180,16 @@ function producer(): Promise<typeof import("./lib/generate")> {
 /**
  * One page of a stream: four deltas, from seq 4 * page on, as far as they exist.
  *
- * Deltas are deleted an hour after the reply has ended.
+ * `writtenAt`: when the newest of them was, in milliseconds of the epoch. Deltas are
+ * deleted an hour after the reply has ended.
  */
 export const read = query({
   args: { streamId: v.id("streams"), page: v.number() },
-  returns: v.object({ deltas: v.array(vDelta) }),
+  returns: v.object({ deltas: v.array(vDelta), writtenAt: v.optional(v.number()) }),
   handler: async (ctx, args) => {
     const page = wholeNumber(args.page, "page", 0, MAX_LOG_DELTAS);
     if ((await ownStream(ctx, args.streamId)) === null) return { deltas: [] };
-    return { deltas: await deltasFrom(ctx, args.streamId, page * PAGE, PAGE) };
+    return await pageOf(ctx, args.streamId, page);
   },
 });
 

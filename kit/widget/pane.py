@@ -167,12 +167,17 @@ class Pane:
         known = {**self._told, "elapsed": status["elapsed"]}
         if status == known:
             return []  # the views count the seconds themselves
-        if status == {**known, "figures": status["figures"]} and (
-            status["active"] and self._clock() < self._told_at + FIGURES_INTERVAL
-        ):
+        measured = {name: status[name] for name in ("figures", "delivery")}
+        is_early = self._clock() < self._told_at + FIGURES_INTERVAL
+        if status == {**known, **measured} and status["active"] and is_early:
             return []
         self._told, self._told_at = status, self._clock()
         return [["status", status]]
+
+    def _describe_delivery(self) -> list[float] | None:
+        """Seconds to here, and when that was; a view adds its own way."""
+        delivery = getattr(self.source, "delivery", None)
+        return [delivery.seconds, delivery.arrived] if delivery is not None else None
 
     def _describe_status(self) -> dict[str, Any]:
         status = self.status
@@ -186,6 +191,7 @@ class Pane:
             "elapsed": status.elapsed,
             "elapsedTip": elapsed_tip(sent_here=status.sent_here),
             "figures": [[figure.text, figure.tip] for figure in status.figures()],
+            "delivery": self._describe_delivery(),
             "notice": notice,
             "title": self.title,
         }

@@ -21,6 +21,7 @@ from typing import Any, assert_never
 from kit.app.hooks.live_parts import LiveParts
 from kit.app.hooks.message_streaming import MessageStreaming, use_message_streaming
 from kit.app.hooks.source import (
+    Delivery,
     Hook,
     HookChange,
     Message,
@@ -134,6 +135,10 @@ class HybridTask(Hook):
     @property
     def _live(self) -> LiveParts:
         return self._source()._live
+
+    @property
+    def delivery(self) -> Delivery | None:
+        return self._source().delivery
 
     def _source(self) -> MessageStreaming | TaskSocket:
         """Where the live parts come from: Convex, unless a fallback is under way.

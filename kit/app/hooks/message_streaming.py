@@ -12,12 +12,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Sequence
 from typing import Any
 
 from kit.app.hooks.live_parts import LiveParts
 from kit.app.hooks.outgoing import MessageIds
 from kit.app.hooks.source import (
+    Delivery,
     Hook,
     HookChange,
     Message,
@@ -32,6 +34,7 @@ from kit.client import Deployment
 from kit.client.background import cancel, spawn
 from kit.errors import ConfigError, DeploymentError, FunctionError
 from kit.parts import Chunk
+from kit.serving import is_loopback
 
 __all__ = ["MessageStreaming", "use_message_streaming"]
 
@@ -238,14 +241,18 @@ class MessageStreaming(Hook):
         self._live_parts = live = LiveParts(row["_id"] if row else "")
         if row is None:
             return
+        self._delivery = None
 
         def fold(chunks: list[Chunk]) -> None:
+            # Another machine has a clock of its own.
+            if follower.written is not None and is_loopback(self._deployment.url):
+                self._delivery = Delivery(follower.written, time.time())
             if changes := live.apply(chunks):
                 self._tell(PartsChanged(live.message_id, changes))
 
         stream_id = row["streamId"]
-        following = StreamFollower(self._deployment, stream_id, fold).run()
-        self._follower = spawn(following, f"stream {stream_id}")
+        follower = StreamFollower(self._deployment, stream_id, fold)
+        self._follower = spawn(follower.run(), f"stream {stream_id}")
 
     async def _end(self) -> None:
         self._stop_observing()

@@ -25,6 +25,7 @@ from kit.parts import Part, PartChange
 
 __all__ = [
     "ChatSource",
+    "Delivery",
     "Hook",
     "HookChange",
     "Message",
@@ -61,6 +62,21 @@ class MessagesChanged:
 @dataclass(frozen=True, slots=True)
 class StateChanged:
     """Something else changed: streaming, connection, status, terminal, files, error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """When something was written on a server and when it came: seconds of the epoch.
+
+    By the clocks of both, so it says something where these are one.
+    """
+
+    written: float
+    arrived: float
+
+    @property
+    def seconds(self) -> float:
+        return self.arrived - self.written
 
 
 HookChange = PartsChanged | PartsReset | MessagesChanged | StateChanged
@@ -100,6 +116,7 @@ class Hook(ABC):
         self.task_id = task_id
         self.error: str | None = None
         """What went wrong last, for people; None if nothing did."""
+        self._delivery: Delivery | None = None
         self._observers: list[Observer] = []
         self._closed = False
 
@@ -137,6 +154,14 @@ class Hook(ABC):
     def streaming_message_id(self) -> str:
         """The id of the message that the live parts belong to; "" if there is none."""
         return self._live.message_id
+
+    @property
+    def delivery(self) -> Delivery | None:
+        """How long the newest live chunks took to get here.
+
+        None without any, and where the server's clock is not this machine's.
+        """
+        return self._delivery
 
     def streaming_text(self) -> str:
         """The text of the reply so far: its live text parts, joined."""

@@ -29,7 +29,11 @@ RETRY_INTERVAL = 0.5
 
 
 class StreamFollower:
-    """`on_chunks` gets the chunks of new deltas, never the same delta twice."""
+    """`on_chunks` gets the chunks of new deltas, never the same delta twice.
+
+    `written` says when the newest of them was, in seconds of the epoch by the
+    deployment's clock; None after those that had to be caught up with.
+    """
 
     def __init__(
         self,
@@ -37,6 +41,7 @@ class StreamFollower:
         stream_id: str,
         on_chunks: Callable[[list[Chunk]], None],
     ) -> None:
+        self.written: float | None = None
         self._deployment = deployment
         self._stream_id = stream_id
         self._on_chunks = on_chunks
@@ -78,12 +83,15 @@ class StreamFollower:
         async with self._deployment.subscribe("streaming:read", args) as subscription:
             async for value in subscription:
                 values += 1
-                self._take(value["deltas"])
+                # Older functions do not tell it.
+                self._take(value["deltas"], written_at=value.get("writtenAt"))
                 if self._cursor >= (page + 1) * PAGE_SIZE:
                     break
         return values == 1
 
-    def _take(self, deltas: list[dict[str, Any]]) -> None:
+    def _take(
+        self, deltas: list[dict[str, Any]], *, written_at: float | None = None
+    ) -> None:
         """Hand on what lies at or beyond the cursor; what lies below was seen."""
         chunks: list[Chunk] = []
         for delta in deltas:
@@ -91,4 +99,5 @@ class StreamFollower:
                 self._cursor = int(delta["seq"]) + 1
                 chunks += delta["chunks"]
         if chunks:
+            self.written = None if written_at is None else written_at / 1000
             self._on_chunks(chunks)

@@ -29,6 +29,7 @@ from kit.app.hooks.outgoing import SentMessages
 from kit.app.hooks.socket_connection import SocketConnection, Unanswered
 from kit.app.hooks.socket_reply import SocketReply
 from kit.app.hooks.source import (
+    Delivery,
     Hook,
     HookChange,
     Message,
@@ -39,6 +40,7 @@ from kit.app.hooks.stream_chunks import row_of_history
 from kit.app.runs import WhenActive
 from kit.client.background import cancel, keep_awake, spawn
 from kit.errors import KitError
+from kit.serving import is_loopback
 
 __all__ = ["SocketEvent", "TaskSocket", "use_task_socket"]
 
@@ -409,6 +411,10 @@ class TaskSocket(Hook):
                 return
             case "error":
                 self.error = str(chunk["error"])
+        sent_at = chunk.get("sentAt")  # the guide's server does not tell
+        if isinstance(sent_at, int | float) and is_loopback(self.socket_url):
+            # On another machine it would be by another clock.
+            self._delivery = Delivery(sent_at / 1000, time.time())
         was_shown = self._reply.is_shown
         changes = self._reply.take(chunk)
         if chunk["type"] in ("complete", "error") and not self._swaps_with_history:

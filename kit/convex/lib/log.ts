@@ -6,7 +6,7 @@
  */
 import { v, type Infer } from "convex/values";
 import { internal } from "../_generated/api";
-import type { Id } from "../_generated/dataModel";
+import type { Doc, Id } from "../_generated/dataModel";
 import type { MutationCtx, QueryCtx } from "../_generated/server";
 import { vChunk } from "../schema";
 import { textBytes } from "./deltas";
@@ -16,6 +16,9 @@ import { answer, type Answer, refusedStatus, streamAndHead } from "./streams";
 // A reply beyond these could not be folded in one transaction when it ends.
 export const MAX_LOG_DELTAS = 8192;
 const MAX_LOG_BYTES = 4 * 1024 * 1024;
+
+/** Deltas on a page. Aligned, so that all viewers of a stream share the same pages. */
+const PAGE = 4;
 
 const CATCH_UP_BYTES = 1024 * 1024;
 const CATCH_UP_DELTAS = 1024;
@@ -79,14 +82,28 @@ export async function beat(
   return answer(refused ?? "ok", stream, head.nextSeq);
 }
 
-/** The deltas with seq `first` to `first + count - 1`, as far as they exist. */
-export async function deltasFrom(
+/** The deltas of one page, and when the newest of them was written. */
+export async function pageOf(
+  ctx: QueryCtx,
+  streamId: Id<"streams">,
+  page: number,
+): Promise<{ deltas: StoredDelta[]; writtenAt?: number }> {
+  const rows = await rowsFrom(ctx, streamId, page * PAGE, PAGE);
+  const last = rows.at(-1);
+  return {
+    deltas: rows.map(deltaOf),
+    ...(last && { writtenAt: last._creationTime }),
+  };
+}
+
+/** Those with seq `first` to `first + count - 1`, as far as they exist. */
+async function rowsFrom(
   ctx: QueryCtx,
   streamId: Id<"streams">,
   first: number,
   count: number,
-): Promise<StoredDelta[]> {
-  const rows = await ctx.db
+): Promise<Doc<"streamDeltas">[]> {
+  return await ctx.db
     .query("streamDeltas")
     .withIndex("by_stream_seq", (q) =>
       q
@@ -95,7 +112,10 @@ export async function deltasFrom(
         .lt("seq", first + count),
     )
     .collect();
-  return rows.map(({ seq, chunks }) => ({ seq, chunks }));
+}
+
+function deltaOf({ seq, chunks }: Doc<"streamDeltas">): StoredDelta {
+  return { seq, chunks };
 }
 
 /** The deltas from `first` on, and whether there may be more. */
@@ -108,8 +128,8 @@ export async function catchUp(
   let size = 0;
   while (size < CATCH_UP_BYTES && found.length < CATCH_UP_DELTAS) {
     const from = first + found.length;
-    const batch = await deltasFrom(ctx, streamId, from, CATCH_UP_BATCH);
-    found.push(...batch);
+    const batch = await rowsFrom(ctx, streamId, from, CATCH_UP_BATCH);
+    found.push(...batch.map(deltaOf));
     if (batch.length < CATCH_UP_BATCH) return [found, false];
     size += bytesOf(batch.flatMap((delta) => delta.chunks));
   }

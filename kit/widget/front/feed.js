@@ -24,6 +24,7 @@ export class Feed {
     this.queue = [];
     this.askedAt = 0;
     this.heardAt = 0;
+    this.grownAt = performance.now(); // when something new was shown
     this.painting = null;
   }
 
@@ -119,7 +120,10 @@ export class Feed {
       this.seq = -1; // so that the snapshot is taken
       this.askForSnapshot();
     }
-    this.show(statuses.at(-1)?.[1] ?? this.status);
+    const [, status] = statuses.at(-1) ?? [];
+    if (status) status.seenAt = Date.now();
+    if (ops.length) this.grownAt = performance.now();
+    this.show(status ?? this.status);
   }
 
   show(status) {

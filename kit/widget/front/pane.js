@@ -2,6 +2,7 @@
 
 import { copyFor } from "./clipboard.js";
 import { inSeconds, make, setText } from "./elements.js";
+import { deliveryFigure, quietFigure } from "./figures.js";
 
 const NEAR_END = 32; // px from the end that still count as being there
 const TICK = 200; // ms
@@ -17,6 +18,7 @@ export class Pane {
     this.isAtEnd = true;
     this.scrollTop = 0;
     this.hint = "";
+    this.delivery = null; // the last one measured
     this.unsent = ""; // a message that this side did not take, but another did
     this.ticking = null;
     this.transcript = feed.add(this);
@@ -116,8 +118,9 @@ export class Pane {
     this.log.setAttribute("aria-busy", String(Boolean(status.active)));
     clearInterval(this.ticking);
     if (status.active) this.ticking = setInterval(() => this.#showTime(), TICK);
+    this.delivery = deliveryFigure(status.delivery, status.seenAt) ?? this.delivery;
+    if (!status.delivery) this.delivery = null;
     this.#showTime();
-    this.#showFigures(status.figures ?? []);
     this.showNotice();
     this.view.statusChanged(this, wasActive);
   }
@@ -128,6 +131,9 @@ export class Pane {
     const since = active ? (performance.now() - this.statusAt) / 1000 : 0;
     setText(this.time, known ? inSeconds(elapsed + since) : "");
     this.time.title = known ? elapsedTip : "";
+    const quiet = active && (performance.now() - this.feed.grownAt) / 1000;
+    const own = [this.delivery, quiet ? quietFigure(quiet) : null];
+    this.#showFigures([...(this.status.figures ?? []), ...own.filter(Boolean)]);
   }
 
   #showFigures(figures) {
