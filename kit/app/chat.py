@@ -299,8 +299,9 @@ class ChatService:
             outcome: Outcome | None = None
             accepted = await self._accept(message, run)
             if accepted is not None:
-                run.accepted.set()
+                # Who hears that it is accepted has heard that the task is busy.
                 await self._tasks.set_status(task_id, "RUNNING")
+                run.accepted.set()
                 async with self._sidecar(accepted):
                     outcome = await self._answer(accepted)
         except asyncio.CancelledError:
