@@ -10,6 +10,7 @@ downloaded: the browser is the system's.
             await expect(notebook.page.locator(".kit-chat")).to_be_visible()
 """
 
+import asyncio
 import contextlib
 import json
 import os
@@ -29,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Locator, Page, async_playwright, expect
 
 __all__ = [
     "Lab",
@@ -234,6 +235,19 @@ class Notebook:
         await self.page.wait_for_selector(
             f'body[data-jp-theme-name="{name}"]', state="attached"
         )
+
+    async def scroll_to(self, place: Locator, timeout: float = 30.0) -> None:
+        """Scroll until it is in view, again where the page has scrolled elsewhere.
+
+        JupyterLab moves cells when others are laid out above them.
+        """
+        async with asyncio.timeout(timeout):
+            while True:
+                await place.scroll_into_view_if_needed()
+                try:
+                    return await expect(place).to_be_in_viewport(timeout=1000)
+                except AssertionError:
+                    continue
 
     async def keep_screenshot(self, name: str) -> None:
         """Keep a picture of the page where CI collects them, if it does."""

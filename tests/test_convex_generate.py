@@ -62,12 +62,17 @@ class Stage:
             found: list[dict[str, Any]] = (await response.json())["requests"]
             return found
 
-    async def ended_request(self) -> dict[str, Any]:
-        """The only request, once the provider has seen its end."""
+    async def ended_requests(self) -> list[dict[str, Any]]:
+        """All of them, once the provider has seen their ends."""
         while True:
-            (request,) = await self.requests()
-            if request["outcome"] != "streaming":
-                return request
+            requests = await self.requests()
+            if all(request["outcome"] != "streaming" for request in requests):
+                return requests
+
+    async def ended_request(self) -> dict[str, Any]:
+        """The only one, likewise."""
+        (request,) = await self.ended_requests()
+        return request
 
     async def until_text(self, length: int) -> None:
         await self.functions.until(lambda: len(self.text_so_far()) >= length)
@@ -473,9 +478,9 @@ async def test_an_interrupting_message_ends_the_provider_call_of_the_one_before(
     assert (one["status"], two["status"]) == ("stopped", "complete")
     told = stage.functions.call("streaming:context", messageId=two["messageId"])
     assert [turn["text"] for turn in told["turns"]] == ["one", one["text"], "two"]
-    outcomes = {r["prompt"]: r["outcome"] for r in await stage.requests()}
-    assert outcomes == {"one": "disconnected", "two": "complete"}
     assert stage.status() == "COMPLETED"
+    outcomes = {r["prompt"]: r["outcome"] for r in await stage.ended_requests()}
+    assert outcomes == {"one": "disconnected", "two": "complete"}
 
 
 async def test_a_queued_message_that_is_cancelled_asks_no_model(stage: Stage) -> None:

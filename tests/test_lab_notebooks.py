@@ -52,13 +52,10 @@ async def test_it_runs_and_every_check_holds(lab: Lab, path: Path) -> None:
         for dark in (False, True):
             await notebook.set_theme(dark=dark)
             theme = "dark" if dark else "light"
-            await checks.scroll_into_view_if_needed()
-            await expect(checks).to_be_in_viewport()
+            await notebook.scroll_to(checks)
             await notebook.keep_screenshot(f"{path.stem}-checks-{theme}")
             if "ChatView" not in path.read_text():
                 continue  # it is about code
-            chat = page.locator(".kit-chat").first
-            await chat.scroll_into_view_if_needed()
-            await expect(chat).to_be_in_viewport()
+            await notebook.scroll_to(page.locator(".kit-chat").first)
             await notebook.keep_screenshot(f"{path.stem}-chat-{theme}")
         await notebook.set_theme(dark=False)
