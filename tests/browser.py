@@ -236,6 +236,17 @@ class Notebook:
             f'body[data-jp-theme-name="{name}"]', state="attached"
         )
 
+    async def scroll_to_cell(self, source: str) -> None:
+        """Scroll to the first cell with `source`: JupyterLab attaches it only then."""
+        await self.page.evaluate(
+            """source => {
+              const { content } = jupyterapp.shell.currentWidget;
+              const has = each => each.model.sharedModel.getSource().includes(source);
+              return content.scrollToItem(content.widgets.findIndex(has), 'start');
+            }""",
+            source,
+        )
+
     async def scroll_to(self, place: Locator, timeout: float = 30.0) -> None:
         """Scroll until it is in view, again where the page has scrolled elsewhere.
 

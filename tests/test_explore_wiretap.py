@@ -28,10 +28,11 @@ async def test_calls_and_subscriptions_pass_and_are_heard(stack: Stack) -> None:
             assert [task["title"] for task in await anext(tasks)] == ["Heard"]
         frame = tap.frame()
         sent = frame[frame["direction"] == "to deployment"]
-        assert list(sent["type"])[:2] == ["Connect", "ModifyQuerySet"]
+        said = [type for type in sent["type"] if type != "Authenticate"]
+        assert said[:2] == ["Connect", "ModifyQuerySet"]
         pushed = frame[frame["type"] == "Transition"]
         assert len(pushed) >= 2
-        assert pushed["version"].iloc[-1] == "1.0, 1 changed"
+        assert pushed["version"].iloc[-1].endswith(", 1 changed")
         assert (frame["bytes"] > 10).all()
         assert frame["seconds"].is_monotonic_increasing
         assert str(len(frame)) in tap.timeline().caption

@@ -54,8 +54,9 @@ async def test_it_runs_and_every_check_holds(lab: Lab, path: Path) -> None:
             theme = "dark" if dark else "light"
             await notebook.scroll_to(checks)
             await notebook.keep_screenshot(f"{path.stem}-checks-{theme}")
-            if "ChatView" not in path.read_text():
+            if "ChatView(" not in path.read_text():
                 continue  # it is about code
+            await notebook.scroll_to_cell("ChatView(")
             await notebook.scroll_to(page.locator(".kit-chat").first)
             await notebook.keep_screenshot(f"{path.stem}-chat-{theme}")
         await notebook.set_theme(dark=False)
