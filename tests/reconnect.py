@@ -271,19 +271,27 @@ async def running(folder: Path, option: int) -> AsyncIterator[Stack]:
 
 
 @asynccontextmanager
-async def networked(folder: Path, option: int) -> AsyncIterator[tuple[Stack, Networks]]:
-    """The same, with networks in between."""
-    async with AsyncExitStack() as opened:
-        stack = await opened.enter_async_context(
-            await Stack.start(folder=folder, app=False, deployment_env=LEASE)
-        )
-        assert stack.deployment is not None
-        deployment, app = stack.deployment, stack.app
-        networks = Networks.between(lambda: deployment.port, lambda: app.port)
-        opened.push_async_callback(networks.aclose)
+async def between(stack: Stack) -> AsyncIterator[Networks]:
+    """Networks in front of its deployment and its application, now or once started."""
+    assert stack.deployment is not None
+    deployment, app = stack.deployment, stack.app
+    networks = Networks.between(lambda: deployment.port, lambda: app.port)
+    try:
         await networks.start()
+        yield networks
+    finally:
+        await networks.aclose()
+
+
+@asynccontextmanager
+async def networked(folder: Path, option: int) -> AsyncIterator[tuple[Stack, Networks]]:
+    """Everything, and the application reaches its deployment over a network."""
+    async with (
+        await Stack.start(folder=folder, app=False, deployment_env=LEASE) as stack,
+        between(stack) as networks,
+    ):
         stack.set_flags(realtime=True, option=option, url=networks.backend.url)
-        await app.start()
+        await stack.app.start()
         yield stack, networks
 
 

@@ -3,46 +3,32 @@
 Bytes disappear in both directions and nothing is ever closed, while a reply streams.
 Calls end by their time limit with a clear error; whoever waits for a message whose
 answer was lost finds out what became of it, and nothing is answered twice.
+
+Silence takes long to be noticed, up to 20 s. All plays run at the same time, each with
+a task, viewers and networks of its own; each test waits for the end of one.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from functools import partial
+from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 import pytest_asyncio
-from reconnect import Rehearsal, networked, rehearsal
+from reconnect import Rehearsal, between, networked, rehearsal, running
 
+from kit.client.background import cancel
 from kit.drill.proxy import Networks
 from kit.errors import DeploymentError, KitError
 from kit.stack import Stack
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
 
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=[1, 2])
-async def option_stack(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[tuple[int, Stack, Networks]]:
-    option: int = request.param
-    folder = tmp_path_factory.mktemp(f"option-{option}")
-    async with networked(folder, option) as (stack, networks):
-        yield option, stack, networks
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def scene(
-    option_stack: tuple[int, Stack, Networks],
-) -> AsyncIterator[Rehearsal]:
-    option, stack, networks = option_stack
-    async with rehearsal(stack, option, networks) as made:
-        yield made
-
-
-@pytest.fixture
-def networks(option_stack: tuple[int, Stack, Networks]) -> Networks:
-    return option_stack[2]
+Play: TypeAlias = Callable[[Rehearsal, Networks], Awaitable[None]]
 
 
 async def healed(scene: Rehearsal) -> None:
@@ -53,9 +39,7 @@ async def healed(scene: Rehearsal) -> None:
     await scene.goes_on()
 
 
-async def test_between_viewers_and_deployment(
-    scene: Rehearsal, networks: Networks
-) -> None:
+async def between_viewers_and_deployment(scene: Rehearsal, networks: Networks) -> None:
     await scene.begin()
     networks.viewers.fall_silent()
     for viewer in scene.convex_viewers:
@@ -70,7 +54,7 @@ async def test_between_viewers_and_deployment(
         assert viewer.connections == ["connected", "reconnecting", "connected"]
 
 
-async def test_only_the_subscriptions_of_viewers(
+async def only_the_subscriptions_of_viewers(
     scene: Rehearsal, networks: Networks
 ) -> None:
     """The deployment answers all that is asked, on other connections."""
@@ -81,7 +65,7 @@ async def test_only_the_subscriptions_of_viewers(
     await healed(scene)
 
 
-async def test_between_application_and_deployment(
+async def between_application_and_deployment(
     scene: Rehearsal, networks: Networks
 ) -> None:
     """The answer to the call that streams never comes."""
@@ -90,7 +74,7 @@ async def test_between_application_and_deployment(
     await healed(scene)
 
 
-async def test_the_deployment_stays_away_from_the_application(
+async def the_deployment_stays_away_from_the_application(
     scene: Rehearsal, networks: Networks
 ) -> None:
     """It streams on: answering by other means would answer twice."""
@@ -107,9 +91,7 @@ async def test_the_deployment_stays_away_from_the_application(
     await scene.goes_on()
 
 
-async def test_a_message_whose_answer_is_lost(
-    scene: Rehearsal, networks: Networks
-) -> None:
+async def a_message_whose_answer_is_lost(scene: Rehearsal, networks: Networks) -> None:
     """It arrives, and the sender cannot know. Sent again, it is answered once."""
     await scene.begin(tokens=10, pace=0)
     await healed(scene)
@@ -137,7 +119,7 @@ async def test_a_message_whose_answer_is_lost(
     await scene.goes_on()
 
 
-async def test_a_message_that_is_lost(scene: Rehearsal, networks: Networks) -> None:
+async def a_message_that_is_lost(scene: Rehearsal, networks: Networks) -> None:
     networks.sockets.fall_silent()
     with pytest.raises(KitError, match="user-message may not have arrived"):
         await scene.hybrid.send_message("Is anybody there?")
@@ -147,9 +129,7 @@ async def test_a_message_that_is_lost(scene: Rehearsal, networks: Networks) -> N
     await scene.goes_on()
 
 
-async def test_between_viewers_and_application(
-    scene: Rehearsal, networks: Networks
-) -> None:
+async def between_viewers_and_application(scene: Rehearsal, networks: Networks) -> None:
     """Nothing is sent, and the silence alone is noticed."""
     await scene.begin(tokens=10, pace=0)
     networks.sockets.fall_silent()
@@ -160,3 +140,87 @@ async def test_between_viewers_and_application(
     networks.sockets.heal()
     await scene.hybrid.until(lambda hook: hook.connection == "connected", timeout=30)
     await healed(scene)
+
+
+# --- all of them, at the same time ------------------------------------------------
+
+# What comes between an application and its deployment does so for all of its tasks:
+# these have an application of their own, and play one after the other.
+BEHIND: list[Play] = [
+    between_application_and_deployment,
+    the_deployment_stays_away_from_the_application,
+]
+PLAYS: list[Play] = [
+    *BEHIND,
+    between_viewers_and_deployment,
+    only_the_subscriptions_of_viewers,
+    a_message_whose_answer_is_lost,
+    a_message_that_is_lost,
+    between_viewers_and_application,
+]
+OPTIONS = [1, 2]
+
+
+class Stage:
+    """Where the plays of one option are begun, and go on by themselves."""
+
+    def __init__(self, option: int) -> None:
+        self.option = option
+        self._behind = asyncio.Lock()
+
+    async def build(self, folder: Path, opened: AsyncExitStack) -> None:
+        """Start an application that is alone, and one behind a network."""
+        self._alone, self._networks = await opened.enter_async_context(
+            networked(folder / f"alone-{self.option}", self.option)
+        )
+        self._shared = await opened.enter_async_context(
+            running(folder / f"shared-{self.option}", self.option)
+        )
+
+    async def play(self, play: Play) -> None:
+        if play in BEHIND:
+            async with self._behind:
+                await self._perform(play, self._alone, self._networks)
+        else:
+            async with between(self._shared) as networks:
+                await self._perform(play, self._shared, networks)
+
+    async def _perform(self, play: Play, stack: Stack, networks: Networks) -> None:
+        async with rehearsal(stack, self.option, networks) as scene:
+            await play(scene, networks)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def played(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[dict[tuple[Play, int], asyncio.Task[None]]]:
+    """The plays of all tests that were selected, under way."""
+    folder = tmp_path_factory.mktemp("half-open")
+    under_way: dict[tuple[Play, int], asyncio.Task[None]] = {}
+    async with AsyncExitStack() as opened:
+        for option in OPTIONS:
+            plays = [play for play in PLAYS if (play, option) in selected(request)]
+            if not plays:
+                continue
+            stage = Stage(option)
+            await stage.build(folder, opened)
+            for play in plays:
+                task = asyncio.create_task(stage.play(play))
+                opened.push_async_callback(cancel, task)
+                under_way[play, option] = task
+        yield under_way
+
+
+def selected(request: pytest.FixtureRequest) -> list[tuple[Play, int]]:
+    """Whoever looks for one fault wants one play."""
+    items = [item for item in request.session.items if item.path == request.path]
+    parameters = [item.callspec.params for item in items if hasattr(item, "callspec")]
+    return [(found["play"], found["option"]) for found in parameters]
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize("play", PLAYS)
+async def test_it_is_noticed_shown_and_healed(
+    played: dict[tuple[Play, int], asyncio.Task[None]], play: Play, option: int
+) -> None:
+    await played[play, option]
