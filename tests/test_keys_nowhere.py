@@ -1,7 +1,8 @@
 """A key is used, and then it is nowhere: no document, file, log, error or notebook.
 
 Over real processes, each wire, and all that goes wrong or is stopped there. What a
-single module does with a key is in its own tests.
+single module does with a key is in its own tests. All wires share the processes; each
+has keys of its own, so that a key that is found tells where it was used.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import asyncio
 import json
 import logging
 import pickle
+import re
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +38,18 @@ from kit.tour import run_notebook
 
 pytestmark = pytest.mark.timeout(240)
 
-# Not all of them look like keys: what has no pattern cannot be found by one.
 SENTINEL = "sentinel-7c1e5a9d3b"
-KEYS = {
-    "good": f"sk-ant-api03-{SENTINEL}",
-    "plain": f"{SENTINEL}-0123456789",
-    "refused": f"refused-{SENTINEL}",
-}
+
+
+def keys_of(wire: ProviderName) -> dict[str, str]:
+    """Not all of them look like keys: what has no pattern cannot be found by one."""
+    return {
+        "good": f"sk-ant-api03-{SENTINEL}-{wire}-good",
+        "plain": f"{SENTINEL}-{wire}-0123456789",
+        "refused": f"refused-{SENTINEL}-{wire}",
+    }
+
+
 PROMPT = "a prompt that is stored"
 
 # With `echo`, the provider's error quotes the key.
@@ -72,12 +79,17 @@ SETTINGS = {
 }
 
 
-def has_key(text: object) -> bool:
-    return SENTINEL in str(text)
+def keys_in(text: object) -> list[str]:
+    return re.findall(rf"{SENTINEL}[-\w]*", str(text))
 
 
-def files_with_key(folder: Path) -> list[Path]:
-    return [path for path in all_files(folder) if SENTINEL.encode() in read(path)]
+def files_with_key(folder: Path) -> dict[Path, list[str]]:
+    found = {path: read(path) for path in all_files(folder)}
+    return {
+        path: keys_in(text.decode(errors="replace"))
+        for path, text in found.items()
+        if SENTINEL.encode() in text
+    }
 
 
 def all_files(folder: Path) -> list[Path]:
@@ -96,7 +108,7 @@ def check_folder(folder: Path) -> None:
 
     Databases and their write-ahead logs are read as bytes, as they are just then.
     """
-    assert files_with_key(folder) == []
+    assert files_with_key(folder) == {}
     stored = b"".join(read(path) for path in all_files(folder / "deployment"))
     assert PROMPT.encode() in stored
 
@@ -141,16 +153,25 @@ def key_hashes(provider: str) -> set[str]:
 class Caller:
     """Asks for replies with a key in `apiKeys`, and keeps all that comes back."""
 
-    def __init__(self, deployment: Deployment, task_id: str) -> None:
+    def __init__(self, deployment: Deployment, wire: ProviderName) -> None:
         self.deployment = deployment
-        self.task_id = task_id
+        self.wire = wire
+        self.keys = keys_of(wire)
         self.seen: list[object] = []
 
-    async def ask(self, model: Any, **more: Any) -> Any:
-        """The result, or the error."""
-        args = {"taskId": self.task_id, "prompt": PROMPT, "model": model, **more}
+    async def new_task(self) -> str:
+        created = await self.deployment.mutation("tasks:create", {"title": "t"})
+        return str(created)
+
+    async def ask(self, model: Any, key: str = "plain", **more: Any) -> Any:
+        """The result, or the error; in a task of its own unless told otherwise."""
+        task_id = more.get("taskId") or await self.new_task()
+        args = {"taskId": task_id, "prompt": PROMPT, "model": model}
+        args["apiKeys"] = {self.wire: self.keys[key]}
         try:
-            answer = await self.deployment.action("streaming:streamChatWithTools", args)
+            answer = await self.deployment.action(
+                "streaming:streamChatWithTools", {**args, **more}
+            )
         except DeploymentError as error:
             self.seen += [repr(error), str(error), vars(error), error.__context__]
             self.seen += [pickle.dumps(error), with_variables(error)]
@@ -168,11 +189,9 @@ def with_variables(error: BaseException) -> str:
     return "".join(traceback.StackSummary.from_list(frames).format())
 
 
-@pytest.mark.parametrize("wire", list(PROVIDERS))
 async def test_a_key_in_a_call_is_nowhere_afterwards(
     tmp_path: Path,
     provider: str,
-    wire: ProviderName,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -184,41 +203,53 @@ async def test_a_key_in_a_call_is_nowhere_afterwards(
         Deployment(stack.deployment_url) as deployment,
     ):
         await say_all(stack)
-        task_id = await deployment.mutation("tasks:create", {"title": "t"})
-        caller = Caller(deployment, task_id)
-        for name, key in KEYS.items():
-            good = await caller.ask(MODELS[wire], apiKeys={wire: key})
-            assert good["success"] is (name != "refused")
-        await let_fail(caller, wire)
-        await refuse(caller)
-        await send_where_it_does_not_belong(stack, caller.seen)
+        callers = [Caller(deployment, wire) for wire in PROVIDERS]
+        await asyncio.gather(*(use_each_key(caller) for caller in callers))
+        await asyncio.gather(*(let_fail(caller) for caller in callers))
+        await asyncio.gather(*(refuse(caller) for caller in callers))
+        for caller in callers:
+            await send_where_it_does_not_belong(stack, caller)
         check_folder(tmp_path)
-        await stop(caller, wire, provider, tmp_path)
-        await kill(caller, wire, stack, tmp_path)
-        assert len(key_hashes(provider)) == len(KEYS)
+        await asyncio.gather(*(stop(caller, provider, tmp_path) for caller in callers))
+        await kill(callers, stack, tmp_path)
+        assert len(key_hashes(provider)) == sum(len(caller.keys) for caller in callers)
     check_folder(tmp_path)
-    assert not has_key([caller.seen, caplog.text])
+    assert keys_in([*(caller.seen for caller in callers), caplog.text]) == []
 
 
-async def let_fail(caller: Caller, wire: ProviderName) -> None:
-    keys = {wire: KEYS["plain"]}
-    for scenario in FAILURES:
-        model = model_named(wire, scenario)
-        failed = await caller.ask(model, apiKeys=keys, tools=["calculator"])
-        assert failed["success"] is False
-        assert ("[redacted]" in failed["error"]) is ("echo" in scenario)
-    for scenario in TOOL_FAULTS:
-        answered = await caller.ask(
-            model_named(wire, scenario),
-            prompt=f"{PROMPT}: “1 / 0”",
-            apiKeys=keys,
-            tools=["calculator"],
-        )
-        assert "failed: " in answered["text"]
+async def use_each_key(caller: Caller) -> None:
+    model = MODELS[caller.wire]
+    answers = await asyncio.gather(*(caller.ask(model, key) for key in caller.keys))
+    for name, answer in zip(caller.keys, answers, strict=True):
+        assert answer["success"] is (name != "refused")
+
+
+async def let_fail(caller: Caller) -> None:
+    """In all ways at the same moment."""
+    await asyncio.gather(
+        *(fail(caller, scenario) for scenario in FAILURES),
+        *(fail_in_tool(caller, scenario) for scenario in TOOL_FAULTS),
+    )
+
+
+async def fail(caller: Caller, scenario: str) -> None:
+    model = model_named(caller.wire, scenario)
+    failed = await caller.ask(model, tools=["calculator"])
+    assert failed["success"] is False
+    assert ("[redacted]" in failed["error"]) is ("echo" in scenario)
+
+
+async def fail_in_tool(caller: Caller, scenario: str) -> None:
+    answered = await caller.ask(
+        model_named(caller.wire, scenario),
+        prompt=f"{PROMPT}: “1 / 0”",
+        tools=["calculator"],
+    )
+    assert "failed: " in answered["text"]
 
 
 async def refuse(caller: Caller) -> None:
-    key = KEYS["plain"]
+    key, task_id = caller.keys["plain"], await caller.new_task()
     for wrong in (
         {"apiKeys": key},
         {"apiKeys": {"anthropic": [key]}},
@@ -230,52 +261,64 @@ async def refuse(caller: Caller) -> None:
         {"apiKeys": {"anthropic": f"{key}\n"}, "clientMessageId": ""},
         {"apiKeys": {"nvidia": key}},
     ):
-        more: dict[str, Any] = {"model": "claude-x", **wrong}
+        more: dict[str, Any] = {"model": "claude-x", "taskId": task_id, **wrong}
         assert isinstance(await caller.ask(**more), DeploymentError)
 
 
-async def stop(caller: Caller, wire: ProviderName, provider: str, folder: Path) -> None:
+async def stop(caller: Caller, provider: str, folder: Path) -> None:
     for scenario in STOPPED:
-        before = len(asked(provider))
-        model = model_named(wire, scenario)
-        asking = asyncio.create_task(caller.ask(model, apiKeys={wire: KEYS["plain"]}))
-        while len(await asyncio.to_thread(asked, provider)) == before:
+        task_id = await caller.new_task()
+        prompt = f"{PROMPT} in {task_id}"
+        model = model_named(caller.wire, scenario)
+        asking = asyncio.create_task(caller.ask(model, taskId=task_id, prompt=prompt))
+        while not await asyncio.to_thread(was_asked, provider, prompt):
             pass
-        args = {"taskId": caller.task_id}
+        args = {"taskId": task_id}
         caller.seen.append(await caller.deployment.mutation("streaming:stopTask", args))
         check_folder(folder)
         assert (await asking)["status"] == "stopped"
 
 
-async def kill(caller: Caller, wire: ProviderName, stack: Stack, folder: Path) -> None:
-    """In the middle of a reply, so that nothing is tidied up."""
+def was_asked(provider: str, prompt: str) -> bool:
+    return any(request["prompt"] == prompt for request in asked(provider))
+
+
+async def kill(callers: Sequence[Caller], stack: Stack, folder: Path) -> None:
+    """In the middle of a reply on each wire, so that nothing is tidied up."""
     assert stack.deployment is not None
-    hook = await use_message_streaming(caller.task_id, deployment=caller.deployment)
-    model = model_named(wire, "text:tokens=500,pace=50")
-    slow = asyncio.create_task(caller.ask(model, apiKeys={wire: KEYS["plain"]}))
-    await hook.until(lambda h: len(h.streaming_parts_order) > 0, timeout=20)
+    hooks, slow = [], []
+    for caller in callers:
+        task_id = await caller.new_task()
+        hook = await use_message_streaming(task_id, deployment=caller.deployment)
+        model = model_named(caller.wire, "text:tokens=5000,pace=50")
+        slow.append(asyncio.create_task(caller.ask(model, taskId=task_id)))
+        hooks.append(hook)
+    for hook in hooks:
+        await hook.until(lambda h: len(h.streaming_parts_order) > 0, timeout=20)
     check_command_lines()
     await stack.deployment.kill()
-    await slow
+    await asyncio.gather(*slow)
     check_folder(folder)
     await stack.deployment.start()
-    await hook.until(lambda h: h.connection == "connected", timeout=20)
-    await hook.stop_stream()
-    await hook.until(lambda h: not h.is_live, timeout=20)
-    caller.seen += [hook.messages, hook.error, hook, stack, caller.deployment]
-    await hook.aclose()
+    for hook in hooks:
+        await hook.until(lambda h: h.connection == "connected", timeout=20)
+        await hook.stop_stream()
+    for caller, hook in zip(callers, hooks, strict=True):
+        await hook.until(lambda h: not h.is_live, timeout=20)
+        caller.seen += [hook.messages, hook.error, hook, stack, caller.deployment]
+        await hook.aclose()
 
 
-async def send_where_it_does_not_belong(stack: Stack, seen: list[object]) -> None:
+async def send_where_it_does_not_belong(stack: Stack, caller: Caller) -> None:
     """As a token, in a path, in HTTP that is none, in an argument of another type."""
-    key, url = KEYS["plain"], stack.deployment_url
+    key, url = caller.keys["plain"], stack.deployment_url
     call = {"path": "streaming:send", "args": {"apiKeys": {"anthropic": key}}}
     async with aiohttp.ClientSession() as http:
         for headers in ({}, {"Authorization": f"Bearer {key}"}, {"Origin": key}):
             async with http.post(
                 f"{url}/api/mutation", json=call, headers=headers
             ) as answer:
-                seen.append(_without_echo(await answer.text(), key, headers))
+                caller.seen.append(_without_echo(await answer.text(), key, headers))
         async with http.get(f"{url}/api/query?args={key}") as answer:
             await answer.read()
     assert stack.deployment is not None
@@ -289,7 +332,7 @@ async def send_where_it_does_not_belong(stack: Stack, seen: list[object]) -> Non
         await client.authenticate(key)
         refused = await client.receive()
         assert refused["type"] == "AuthError"
-        seen.append(json.dumps(refused))
+        caller.seen.append(json.dumps(refused))
 
 
 def _without_echo(text: str, key: str, headers: dict[str, str]) -> str:
@@ -299,72 +342,97 @@ def _without_echo(text: str, key: str, headers: dict[str, str]) -> str:
 
 # --- keys of the environment ------------------------------------------------------
 
+USED: dict[ProviderName, str] = {
+    "anthropic": "good",
+    "openai": "plain",
+    "openrouter": "refused",
+}
+
 NOTEBOOK = [
     """
 folder: str = ""  # what the stack keeps
-model: str = ""
-key_variable: str = ""
+models: dict = {}  # by the variable of the key that is used
 """,
     """
 %xmode Verbose
+import os
 from pathlib import Path
 from kit.app.hooks import use_hybrid_task, use_message_streaming, use_task_socket
 from kit.client import Deployment
 from kit.stack import Stack
 from kit.widget import ChatView
 
-stack = await Stack.start(provider="real", folder=Path(folder))
-stack.set_flags(realtime=True, option=2)
+stack = await Stack.start(provider="real", folder=Path(folder), app=False)
 for server in (stack.deployment, stack.app):
     server.args += ["--log-level", "DEBUG"]
-    await server.restart()
+deployment = Deployment(stack.deployment_url)
+await deployment.connect()
 stack
 """,
     f"""
-deployment = Deployment(stack.deployment_url)
-await deployment.connect()
-task_id = await stack.create_task("keys")
-hook = await use_hybrid_task(
-    task_id, deployment=deployment, socket_url=stack.app.url, model=model
-)
-for _ in range(2):
-    before = len(hook.messages)
-    await hook.send_message({PROMPT!r})
-    await hook.until(
-        lambda h: len(h.messages) > before + 1
-        and h.messages[-1]["status"] in ("complete", "failed"),
-        timeout=30,
-    )
-display(ChatView(hook), hook, deployment, hook.messages, hook.error)
-""",
-    f"""
-stack.set_flags(realtime=False)
-await stack.app.restart()
-socket = await use_task_socket(task_id, socket_url=stack.app.url, model=model)
-since = len(socket.events)
-await socket.send_message({PROMPT!r})
-await socket.until(
-    lambda h: h.status_since(since) in ("COMPLETED", "FAILED"), timeout=30
-)
-display(ChatView(socket), socket.messages, socket.error, socket.events)
-print(await stack.stored_messages(task_id))
-print(stack.app.log_tail(), stack.deployment.log_tail(), stack.provider_log)
+async def over_both(task_id, model):
+    socket_url = stack.app.url
+    async with await use_hybrid_task(
+        task_id, deployment=deployment, socket_url=socket_url, model=model
+    ) as hook:
+        for _ in range(2):
+            before = len(hook.messages)
+            await hook.send_message({PROMPT!r})
+            await hook.until(
+                lambda h: len(h.messages) > before + 1
+                and h.messages[-1]["status"] in ("complete", "failed"),
+                timeout=30,
+            )
+        display(ChatView(hook), hook, deployment, hook.messages, hook.error)
+        print(model, "ended", *(row["status"] for row in hook.messages[1::2]))
+
+async def over_the_socket(task_id, model):
+    async with await use_task_socket(
+        task_id, socket_url=stack.app.url, model=model
+    ) as socket:
+        since = len(socket.events)
+        await socket.send_message({PROMPT!r})
+        await socket.until(
+            lambda h: h.status_since(since) in ("COMPLETED", "FAILED"), timeout=30
+        )
+        display(ChatView(socket), socket.messages, socket.error, socket.events)
+        print(await stack.stored_messages(task_id))
 """,
     """
-import os, pickle, traceback
+for key_variable, model in models.items():
+    for server in (stack.deployment, stack.app):
+        # The one key alone: with all of them, one provider would answer for all.
+        others = models.keys() - {key_variable}
+        server.env = {k: v for k, v in os.environ.items() if k not in others}
+    stack.set_flags(realtime=True, option=2)
+    await stack.deployment.restart()
+    await stack.app.restart()
+    await deployment.until_connected(timeout=20)
+    task_id = await stack.create_task("keys")
+    await over_both(task_id, model)
+    stack.set_flags(realtime=False)
+    await stack.app.restart()
+    await over_the_socket(task_id, model)
+    print(stack.app.log_tail(), stack.deployment.log_tail(), stack.provider_log)
+""",
+    """
+import pickle, traceback
 from kit.llm.secret import Secret
 
 request = {"taskId": task_id, "prompt": "x", "model": model}
-keys = {"anthropic": Secret(os.environ[key_variable])}
-try:
-    await deployment.action(
-        "streaming:streamChatWithTools", {**request, "apiKeys": keys, "surprise": 1}
-    )
-except Exception as error:
-    told = traceback.TracebackException.from_exception(error, capture_locals=True)
-    print(repr(error), pickle.dumps(error), *told.format())
+for key_variable in models:
+    keys = {"anthropic": Secret(os.environ[key_variable])}
+    try:
+        await deployment.action(
+            "streaming:streamChatWithTools",
+            {**request, "apiKeys": keys, "surprise": 1},
+        )
+    except Exception as error:
+        told = traceback.TracebackException.from_exception(error, capture_locals=True)
+        print(repr(error), pickle.dumps(error), *told.format())
 """,
     """
+keys = {name.split("_")[0].lower(): Secret(os.environ[name]) for name in models}
 await deployment.action(
     "streaming:streamChatWithTools", {**request, "apiKeys": keys, "surprise": 1}
 )
@@ -373,51 +441,43 @@ await deployment.action(
 
 
 @pytest.mark.notebook
-@pytest.mark.parametrize(
-    ("wire", "key"),
-    [("anthropic", "good"), ("openai", "plain"), ("openrouter", "refused")],
-)
 def test_a_key_of_the_environment_is_nowhere_afterwards(
-    tmp_path: Path,
-    provider: str,
-    monkeypatch: pytest.MonkeyPatch,
-    wire: ProviderName,
-    key: str,
+    tmp_path: Path, provider: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A notebook, the application and the deployment, with keys as in real use."""
     monkeypatch.delenv("KIT_SCRIPTED_URL", raising=False)
-    for settings in PROVIDERS.values():
-        monkeypatch.delenv(settings.key_variable, raising=False)
-    settings = PROVIDERS[wire]
-    monkeypatch.setenv(settings.key_variable, KEYS[key])
-    monkeypatch.setenv(settings.base_url_variable, provider + settings.scripted_path)
+    models: dict[str, str] = {}
+    for wire, settings in PROVIDERS.items():
+        monkeypatch.setenv(settings.key_variable, keys_of(wire)[USED[wire]])
+        monkeypatch.setenv(
+            settings.base_url_variable, provider + settings.scripted_path
+        )
+        models[settings.key_variable] = MODELS[wire]
     kept, out = tmp_path / "stack", tmp_path / "out"
     for folder in (kept, out):
         folder.mkdir()
-    parameters = {
-        "folder": str(kept),
-        "model": MODELS[wire],
-        "key_variable": settings.key_variable,
-    }
+    parameters = {"folder": str(kept), "models": models}
     run = run_notebook(write_notebook(tmp_path / "keys.ipynb"), out, parameters)
     write_report(out / "report.html", [run], {"Provider": "real"})
     write_junit(out / "junit.xml", [run])
     # Its last cell fails, and everything ends with the kernel, as it stands.
-    assert run.failed_cell == len(NOTEBOOK) + 1
+    assert run.failed_cell == len(NOTEBOOK) + 1, run.error
     executed = run.executed.read_text()
-    assert ("'status': 'failed'" in executed) is (key == "refused")
+    for wire, key in USED.items():
+        status = "failed" if key == "refused" else "complete"
+        assert f"{MODELS[wire]} ended {status} {status}" in executed
     assert "surprise" in str(run.error)
     assert '"output_type": "error"' in executed
     # With the variables of the kit's frames, and of the cell: a secret among them.
     assert "kit/client/tracebacks.py" in executed
     assert "Secret('…')" in executed
-    assert len(key_hashes(provider)) == 1
-    assert len(asked(provider)) == 3
+    assert len(key_hashes(provider)) == len(PROVIDERS)
+    assert len(asked(provider)) == 3 * len(PROVIDERS)
     check_folder(kept)
     history = b"".join(read(path) for path in kept.glob("history.db*"))
     assert PROMPT.encode() in history
-    assert files_with_key(tmp_path) == []
-    assert not has_key(run)
+    assert files_with_key(tmp_path) == {}
+    assert keys_in(run) == []
 
 
 def write_notebook(path: Path) -> Path:
