@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from kit.app.hooks import HybridTask, use_hybrid_task
 from kit.client import Deployment
@@ -21,7 +22,7 @@ from kit.client.background import cancel
 from kit.errors import ConvexFunctionError, DeploymentError
 from kit.stack import Stack
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
 
 SHORT = "claude-scripted-text:tokens=20,pace=200"
 ENDLESS = "claude-scripted-stall:at=2"
@@ -38,6 +39,7 @@ class Race:
         self.task_id = task_id
         self.frames: list[list[str]] = []
         self.replies: list[dict[str, Any]] = []
+        self.asked_before = 0  # the provider, by the races before this one
         self._news = asyncio.Event()
         self._watching = asyncio.create_task(self._watch())
 
@@ -49,6 +51,9 @@ class Race:
             self._news.set()
 
     async def close(self) -> None:
+        """Leave nothing behind that asks the provider, or takes a job's place."""
+        await self.deployment.mutation("streaming:stopTask", {"taskId": self.task_id})
+        await self.until_all_ended(len(self.replies))
         await cancel(self._watching)
 
     async def send(self, prompt: str, model: str, **more: Any) -> Any:
@@ -86,28 +91,25 @@ class Race:
 
     async def asked(self) -> list[dict[str, Any]]:
         """What the provider was asked, in order."""
-        return await self.stack.provider_log()
+        return (await self.stack.provider_log())[self.asked_before :]
 
 
-@asynccontextmanager
-async def racing(stack: Stack) -> AsyncIterator[Race]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stack() -> AsyncIterator[Stack]:
+    """Without the application."""
+    env = {"KIT_LEASE_MS": "5000"}
+    async with await Stack.start(app=False, pace=0, deployment_env=env) as stack:
+        yield stack
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def race(stack: Stack) -> AsyncIterator[Race]:
     async with Deployment(stack.deployment_url) as deployment:
         task_id = await deployment.mutation("tasks:create", {"title": "A race"})
         race = Race(stack, deployment, task_id)
-        try:
-            yield race
-        finally:
-            await race.close()
-
-
-@pytest.fixture
-async def race() -> AsyncIterator[Race]:
-    env = {"KIT_LEASE_MS": "5000"}
-    async with (
-        await Stack.start(app=False, pace=0, deployment_env=env) as stack,
-        racing(stack) as race,
-    ):
+        race.asked_before = len(await stack.provider_log())
         yield race
+        await race.close()
 
 
 async def test_of_those_that_may_be_rejected_one_is_answered(race: Race) -> None:
@@ -184,34 +186,56 @@ async def test_a_queue_outlives_a_killed_deployment(race: Race) -> None:
 # --- through the application --------------------------------------------------------
 
 
-@asynccontextmanager
-async def chatting(option: int, count: int) -> AsyncIterator[tuple[Stack, Any]]:
-    """The application, and so many clients of one task."""
-    async with await Stack.start(app=False, pace=0) as stack:
-        stack.set_flags(realtime=True, option=option)
-        await stack.app.start()
-        task_id = await stack.create_task("A race")
-        async with AsyncExitStack() as clients:
+class Chat:
+    """The application in one of its forms; each test has a task of its own there."""
+
+    def __init__(self, stack: Stack, option: int) -> None:
+        self.stack = stack
+        self.option = option
+
+    @asynccontextmanager
+    async def clients(self, count: int) -> AsyncIterator[list[HybridTask]]:
+        """So many clients of a new task."""
+        stack = self.stack
+        self._task_id = await stack.create_task("A race")
+        self._asked_before = len(await stack.provider_log())
+        async with AsyncExitStack() as opened:
             url = stack.deployment_url
-            deployment = await clients.enter_async_context(Deployment(url))
-            hooks = [
-                await clients.enter_async_context(
+            deployment = await opened.enter_async_context(Deployment(url))
+            yield [
+                await opened.enter_async_context(
                     await use_hybrid_task(
-                        task_id, deployment=deployment, socket_url=stack.app.url
+                        self._task_id, deployment=deployment, socket_url=stack.app.url
                     )
                 )
                 for _ in range(count)
             ]
-            yield stack, hooks
+
+    async def asked(self) -> list[dict[str, Any]]:
+        """What the provider was asked in this task, in order."""
+        return (await self.stack.provider_log())[self._asked_before :]
+
+    async def stored(self) -> list[str]:
+        """What SQL has of it."""
+        stored = await self.stack.stored_messages(self._task_id)
+        return [row["content"] for row in stored]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=[1, 2])
+async def chat(request: pytest.FixtureRequest) -> AsyncIterator[Chat]:
+    option: int = request.param
+    async with await Stack.start(app=False, pace=0) as stack:
+        stack.set_flags(realtime=True, option=option)
+        await stack.app.start()
+        yield Chat(stack, option)
 
 
 def replies(hook: HybridTask) -> list[str]:
     return [row["status"] for row in hook.messages if row["role"] == "ASSISTANT"]
 
 
-@pytest.mark.parametrize("option", [1, 2])
-async def test_clients_of_the_application_queue_at_the_same_moment(option: int) -> None:
-    async with chatting(option, 3) as (stack, hooks):
+async def test_clients_of_the_application_queue_at_the_same_moment(chat: Chat) -> None:
+    async with chat.clients(3) as hooks:
         await asyncio.gather(
             *(
                 hook.send_message(prompt, model=SHORT, when_active="queue")
@@ -221,39 +245,35 @@ async def test_clients_of_the_application_queue_at_the_same_moment(option: int) 
         await hooks[0].until(lambda h: replies(h) == ["complete"] * 3, timeout=60)
         await hooks[0].until(lambda h: h.task_status == "COMPLETED", timeout=20)
         shown = [row["content"] for row in hooks[0].messages]
-        log = await stack.provider_log()
+        log = await chat.asked()
         assert [entry["prompt"] for entry in log] == shown[::2]
         assert sorted(shown[::2]) == PROMPTS[:3]
         for earlier, later in pairwise(log):
             assert earlier["endedAt"] <= later["receivedAt"]
-        stored = await stack.stored_messages(hooks[0].task_id)
-        assert [row["content"] for row in stored] == (shown if option == 1 else [])
+        assert await chat.stored() == (shown if chat.option == 1 else [])
 
 
-@pytest.mark.parametrize("option", [1, 2])
 async def test_a_client_of_the_application_interrupts_and_another_is_refused(
-    option: int,
+    chat: Chat,
 ) -> None:
-    async with chatting(option, 3) as (stack, (one, two, three)):
+    async with chat.clients(3) as (one, two, three):
         await one.send_message(PROMPTS[0], model=ENDLESS)
         await one.until(lambda h: h.streaming_text(), timeout=20)
         await three.send_message("not now", model=SHORT)
         await three.until(lambda h: h.error, timeout=20)
-        assert "still being answered" in three.error
+        assert "still being answered" in str(three.error)
         await two.send_message(PROMPTS[1], model=SHORT, when_active="interrupt")
         await two.until(lambda h: replies(h) == ["stopped", "complete"], timeout=20)
         await two.until(lambda h: h.task_status == "COMPLETED", timeout=20)
-        log = await stack.provider_log()
+        log = await chat.asked()
         assert [entry["prompt"] for entry in log] == PROMPTS[:2]
         assert log[0]["outcome"] == "disconnected"
-        stored = await stack.stored_messages(one.task_id)
         contents = [row["content"] for row in two.messages]
-        assert [row["content"] for row in stored] == (contents if option == 1 else [])
+        assert await chat.stored() == (contents if chat.option == 1 else [])
 
 
-@pytest.mark.parametrize("option", [1, 2])
-async def test_a_stop_in_the_application_drops_what_is_queued(option: int) -> None:
-    async with chatting(option, 2) as (stack, (one, two)):
+async def test_a_stop_in_the_application_drops_what_is_queued(chat: Chat) -> None:
+    async with chat.clients(2) as (one, two):
         await one.send_message(PROMPTS[0], model=ENDLESS)
         await one.until(lambda h: h.streaming_text(), timeout=20)
         await two.send_message(PROMPTS[1], model=SHORT, when_active="queue")
@@ -262,22 +282,22 @@ async def test_a_stop_in_the_application_drops_what_is_queued(option: int) -> No
         await one.stop_stream()
         await one.until(lambda h: replies(h) == ["stopped", "stopped"], timeout=20)
         await one.until(lambda h: h.task_status == "STOPPED", timeout=20)
-        assert len(await stack.provider_log()) == 1
+        assert len(await chat.asked()) == 1
 
 
-async def test_a_queued_message_outlives_the_application() -> None:
+@pytest.mark.parametrize("chat", [1], indirect=True)
+async def test_a_queued_message_outlives_the_application(chat: Chat) -> None:
     """Convex goes on, and the next server copies what came of it into SQL."""
-    async with chatting(1, 1) as (stack, (hook,)):
+    async with chat.clients(1) as (hook,):
         slow = "claude-scripted-text:tokens=40,pace=20"
         await hook.send_message(PROMPTS[0], model=slow)
         await hook.until(lambda h: h.streaming_text(), timeout=20)
         await hook.send_message(PROMPTS[1], model=SHORT, when_active="queue")
         await hook.until(lambda h: replies(h) == ["streaming", "queued"], timeout=20)
-        await stack.app.kill()
-        await stack.app.start()
+        await chat.stack.app.kill()
+        await chat.stack.app.start()
         await hook.until(lambda h: replies(h) == ["complete"] * 2, timeout=60)
         await hook.until(lambda h: h.task_status == "COMPLETED", timeout=20)
-        stored = await stack.stored_messages(hook.task_id)
         contents = [row["content"] for row in hook.streaming.messages]
-        assert [row["content"] for row in stored] == contents
-        assert len(await stack.provider_log()) == 2
+        assert await chat.stored() == contents
+        assert len(await chat.asked()) == 2
