@@ -4,16 +4,14 @@ Holds the intervals `[low, high)` read from one index, each with the items that 
 It does not know what a key or an item means (`subscriptions` does).
 
 A lookup costs O(log n + hits) when the intervals are disjoint, as those of `eq` ranges
-and pages are; wide intervals among them make it look at a few more. The order is
-rebuilt lazily, at the first lookup after a change: a subscription that is run again
-usually reads the same intervals as before, and then nothing changes.
+and pages are; wide intervals among them make it look at a few more. So does a change,
+but for moving what lies behind it in a list: viewers turn a page every few deltas.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Hashable, Iterator
-from itertools import accumulate
 from typing import Generic, TypeVar
 
 from kit.deployment.index_keys import Interval
@@ -28,8 +26,7 @@ class IntervalIndex(Generic[Item]):
 
     def __init__(self) -> None:
         self._items: dict[Interval, set[Item]] = {}
-        # By low end; None after a change, until the next lookup.
-        self._sorted: list[Interval] | None = None
+        self._sorted: list[Interval] = []
         self._lows: list[bytes] = []
         # The greatest high end among the intervals up to and with this one.
         self._reach: list[bytes] = []
@@ -45,7 +42,11 @@ class IntervalIndex(Generic[Item]):
         items = self._items.get(interval)
         if items is None:
             self._items[interval] = {item}
-            self._sorted = None
+            position = bisect_left(self._sorted, interval)
+            self._sorted.insert(position, interval)
+            self._lows.insert(position, interval[0])
+            self._reach.insert(position, self._reach_at(position))
+            self._mend_reach(position + 1)
         else:
             items.add(item)
 
@@ -57,20 +58,26 @@ class IntervalIndex(Generic[Item]):
         items.discard(item)
         if not items:
             del self._items[interval]
-            self._sorted = None
+            position = bisect_left(self._sorted, interval)
+            del self._sorted[position], self._lows[position], self._reach[position]
+            self._mend_reach(position)
 
     def find(self, key: bytes) -> Iterator[Item]:
         """The items of every interval that holds `key`; one item may come twice."""
-        intervals = self._ordered()
         position = bisect_right(self._lows, key)
         while position > 0 and self._reach[position - 1] > key:
             position -= 1
-            if intervals[position][1] > key:
-                yield from self._items[intervals[position]]
+            if self._sorted[position][1] > key:
+                yield from self._items[self._sorted[position]]
 
-    def _ordered(self) -> list[Interval]:
-        if self._sorted is None:
-            self._sorted = sorted(self._items)
-            self._lows = [low for low, _ in self._sorted]
-            self._reach = list(accumulate((high for _, high in self._sorted), max))
-        return self._sorted
+    def _reach_at(self, position: int) -> bytes:
+        high = self._sorted[position][1]
+        return max(high, self._reach[position - 1]) if position else high
+
+    def _mend_reach(self, position: int) -> None:
+        """From `position` on, up to where the change makes no difference any more."""
+        for index in range(position, len(self._reach)):
+            reach = self._reach_at(index)
+            if self._reach[index] == reach:
+                break
+            self._reach[index] = reach
