@@ -64,8 +64,9 @@ HEARTBEAT_INTERVAL = 0.75
 
 With the time that closing a connection takes, a stop reaches the provider within 1 s.
 """
-APPENDS_PER_INTERVAL = 512
-"""After so many appends the flush interval has doubled, then tripled, and so on.
+APPENDS_PER_STEP = 512
+INTERVAL_STEP = 0.03
+"""After so many appends the flush interval is longer by so many seconds, and so on.
 
 A long reply thus ends up in a bounded number of deltas, which one transaction can
 fold when it ends.
@@ -97,7 +98,7 @@ class DeltaWriter:
         stream_id: str,
         epoch: int,
         *,
-        flush_interval: float = 0.03,
+        flush_interval: float = 0.005,
         max_bytes: int = 1024,
         max_buffer: int = 256 * 1024,
         max_append_bytes: int = MAX_APPEND_BYTES,
@@ -200,7 +201,7 @@ class DeltaWriter:
         self._wake.set()
 
     def _interval(self) -> float:
-        return self._flush_interval * (1 + self.seq // APPENDS_PER_INTERVAL)
+        return self._flush_interval + INTERVAL_STEP * (self.seq // APPENDS_PER_STEP)
 
     def _take(self) -> list[Chunk]:
         batch, self._pending = take_batch(self._pending, self._max_append_bytes)

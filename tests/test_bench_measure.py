@@ -53,12 +53,16 @@ async def test_all_of_a_plan_is_measured_the_ways_in_turn(tmp_path: Path) -> Non
 
     # A reply that is too long for the guide's way is left out of it, and of no other.
     assert [(f.load.tokens, f.way) for f in found.bytes] == [
-        *((20, "bare"), (20, "guide"), (20, "kit"), (20, "guide-text")),
-        *((30, "bare"), (30, "kit")),
+        *((20, "bare"), (20, "guide"), (20, "kit")),
+        *((20, "guide-text"), (20, "kit-billed")),
+        *((30, "bare"), (30, "kit"), (30, "kit-billed")),
     ]
     assert [(w.tokens, w.way) for w in found.written] == [
-        *((20, "guide"), (20, "kit"), (20, "guide-text"), (30, "kit"))
+        *((20, "guide"), (20, "kit"), (20, "guide-text"), (20, "kit-billed")),
+        *((30, "kit"), (30, "kit-billed")),
     ]
+    appends = {written.way: written.appends for written in found.written}
+    assert appends["kit-billed"] < appends["kit"]
     assert [(p.way, p.lost > 0) for p in found.late] == [
         *(("bare", True), ("guide", False), ("kit", False))
     ]

@@ -12,6 +12,8 @@ from kit.bench.load import Load
 from kit.bench.results import Results
 from kit.bench.targets import NOT_MEASURED, Target, targets
 
+PUSHED = "Bytes pushed per token and viewer, where appends are billed"
+
 
 def by_name(found: Results) -> dict[str, Target]:
     rows = targets(found)
@@ -70,13 +72,13 @@ def test_the_ratio_is_to_the_rival_of_the_same_load() -> None:
 
 
 def test_pushed_bytes_are_few_flat_and_fewer_than_the_guides() -> None:
-    what = "Bytes pushed per token and viewer"
+    what = PUSHED
 
     def push(per_token: float, length: int) -> Callable[[Results], None]:
         def change(found: Results) -> None:
             found.bytes = [
-                figures("kit", figure.load, pushed_per_token=per_token)
-                if (figure.way, figure.load.tokens) == ("kit", length)
+                figures("kit-billed", figure.load, pushed_per_token=per_token)
+                if (figure.way, figure.load.tokens) == ("kit-billed", length)
                 else figure
                 for figure in found.bytes
             ]
@@ -92,11 +94,11 @@ def test_pushed_bytes_are_few_flat_and_fewer_than_the_guides() -> None:
 
 
 def test_compressed_bytes_have_a_row_of_their_own() -> None:
-    name = "Bytes pushed per token and viewer, compressed as for browsers"
+    name = "The same, compressed as for browsers"
 
     def change(found: Results) -> None:
         load = Load(9_000, 100.0, count_bytes=True)
-        found.bytes.append(figures("kit", load, deflated_per_token=51.0))
+        found.bytes.append(figures("kit-billed", load, deflated_per_token=51.0))
 
     assert worse(change) == {name}
     assert by_name(results())[name].measured == "9, the text included"
@@ -105,16 +107,16 @@ def test_compressed_bytes_have_a_row_of_their_own() -> None:
 def test_a_short_reply_does_not_settle_what_is_asked_of_a_long_one() -> None:
     found = results()
     found.bytes = [figure for figure in found.bytes if figure.load.tokens == 200]
-    row = by_name(found)["Bytes pushed per token and viewer, beside the guide's way"]
+    row = by_name(found)[f"{PUSHED}, beside the guide's way"]
     assert row.met is None
     assert "at 200 tokens" in row.measured
 
 
 def test_written_bytes_are_held_to_the_same() -> None:
-    what = "Bytes of documents written per token"
+    what = "Bytes of documents written per token, where appends are billed"
 
     def change(found: Results) -> None:
-        found.written = [written("kit", 200, 40), written("kit", 2_000, 200)]
+        found.written = [written("kit-billed", n, n / 10) for n in (400, 2_000)]
         found.written.append(written("guide", 2_000, 9_000))
 
     assert worse(change) == {

@@ -14,7 +14,7 @@ def by_kit(count: int, tokens_per_append: int = 2) -> Written:
     for start in range(0, count, tokens_per_append):
         text = "".join(TOKENS[start : min(count, start + tokens_per_append)])
         deltas.append([{"type": "text-delta", "id": "text-0", "delta": text}])
-    return written_by_kit(deltas, TOKENS[:count])
+    return written_by_kit("kit", deltas, TOKENS[:count])
 
 
 def test_the_kit_writes_two_documents_for_each_append() -> None:

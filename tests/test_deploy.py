@@ -30,9 +30,11 @@ from kit.convex._log import DELETE_BATCH
 from kit.convex._settings import Settings
 from kit.deploy import project
 from kit.deploy.target import VARIABLES
-from kit.writer import APPENDS_PER_INTERVAL, HEARTBEAT_INTERVAL
+from kit.writer import APPENDS_PER_STEP, HEARTBEAT_INTERVAL, INTERVAL_STEP
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+SETTINGS_TS = (ROOT / "kit" / "convex" / "lib" / "settings.ts").read_text()
 
 KEY = "SENTINEL-deploy-key"
 URL = "https://happy-animal-123.convex.cloud"
@@ -249,7 +251,7 @@ def appends(interval: float, seconds: float) -> int:
     now, count = 0.0, 0
     while now < seconds:
         count += 1
-        now += interval * (1 + count // APPENDS_PER_INTERVAL)
+        now += interval + INTERVAL_STEP * (count // APPENDS_PER_STEP)
     return count
 
 
@@ -264,10 +266,14 @@ def test_the_readme_counts_as_the_writer_does() -> None:
         assert documents == round(2 / interval, 1)
         assert in_30_s == appends(interval, 30)
     settings = Settings.read({})
-    assert f"| {settings.flush_interval_ms:g}, the default" in README
+    embedded = settings.flush_interval_ms
+    assert f"| {embedded:g}, the default of the embedded deployment" in README
+    (on_convex,) = re.findall(r'"KIT_FLUSH_INTERVAL_MS", (\d+),', SETTINGS_TS)
+    assert f"| {on_convex}, the default on Convex" in README
     assert f"Per {settings.lease_ms / 1000:g} s of it a watchdog" in README
     assert f"a heartbeat every {HEARTBEAT_INTERVAL:g} s" in README
-    assert f"After {APPENDS_PER_INTERVAL} appends the interval doubles" in README
+    step = f"{INTERVAL_STEP * 1000:g} ms longer after {APPENDS_PER_STEP} appends"
+    assert step in README
     assert f"one mutation per {DELETE_BATCH} deltas" in README
 
 

@@ -27,6 +27,7 @@ from kit.bench.ways.base import Way
 from kit.bench.ways.convex import GuideConvex, KitConvex
 from kit.bench.ways.socket_io import BareSocket, SocketWithHistory
 from kit.client.background import cancel, spawn
+from kit.convex._settings import ON_CONVEX_FLUSH_INTERVAL_MS
 from kit.errors import StackError
 from kit.stack import API_KEYS, SCRIPTED_URL, ServerProcess
 
@@ -63,8 +64,8 @@ class Lab:
                 return SocketWithHistory(self.folder)
             case "guide" | "guide-text":
                 return GuideConvex(self.folder, parts=name == "guide")
-            case "kit":
-                return KitConvex(self.folder, log_level=self.kit_log_level)
+            case "kit" | "kit-billed":
+                return KitConvex(self.folder, name=name, log_level=self.kit_log_level)
             case _:
                 raise ValueError(f"there is no way {name!r}")
 
@@ -73,14 +74,24 @@ class Lab:
             environment = {**_environment(), SCRIPTED_URL: await self.provider.start()}
             async with asyncio.TaskGroup() as starting:
                 for name in self.ways:
-                    own = self.kit_environment if name == "kit" else {}
-                    starting.create_task(self._start(name, {**environment, **own}))
+                    own = {**environment, **self._own_environment(name)}
+                    starting.create_task(self._start(name, own))
         except BaseException as error:
             await self._stop()
             if isinstance(error, BaseExceptionGroup):
                 raise error.exceptions[0] from None
             raise
         return self
+
+    def _own_environment(self, name: str) -> Mapping[str, str]:
+        match name:
+            case "kit":
+                return self.kit_environment
+            case "kit-billed":
+                interval = f"{ON_CONVEX_FLUSH_INTERVAL_MS:g}"
+                return {"KIT_FLUSH_INTERVAL_MS": interval}
+            case _:
+                return {}
 
     async def _start(self, name: str, environment: Mapping[str, str]) -> None:
         await self.ways[name].start(environment)

@@ -35,6 +35,8 @@ OnStep = Callable[[str], None]
 
 GUIDE_TEXT = "guide-text"
 """The guide's way without a part for each token; measured for its bytes only."""
+KIT_BILLED = "kit-billed"
+"""The kit with the flush interval that it has on Convex; likewise."""
 LONG_TASK_TOKENS = 60
 FAN_OUT_TOKENS = 150
 
@@ -56,8 +58,8 @@ class Measurement:
         self.plan = plan
         self.results = Results(machine=machine())
         self._folder = folder
-        more = [GUIDE_TEXT] if plan.byte_lengths and "guide" in plan.ways else []
-        self._lab = Lab(folder / "lab", names=[*plan.ways, *more])
+        names = self._counted_ways(0) if plan.byte_lengths else plan.ways
+        self._lab = Lab(folder / "lab", names=names)
         self._runs: list[Run] = []
         self._long_runs: list[Run] = []
         self.steps = list(self._steps())
@@ -136,9 +138,7 @@ class Measurement:
 
     def _byte_step(self, length: int) -> Callable[[], Awaitable[None]]:
         async def work() -> None:
-            names = self._ways(length)
-            if "guide" in names:
-                names.append(GUIDE_TEXT)
+            names = self._counted_ways(length)
             load = Load(length, self.plan.byte_pace, count_bytes=True)
             # At the same time: what is counted does not depend on the machine's haste.
             counted = await asyncio.gather(*(self._count(way, load) for way in names))
@@ -147,6 +147,11 @@ class Measurement:
 
         return work
 
+    def _counted_ways(self, tokens: int) -> list[str]:
+        names = self._ways(tokens)
+        more = {"guide": GUIDE_TEXT, "kit": KIT_BILLED}
+        return names + [more[name] for name in names if name in more]
+
     async def _count(self, name: str, load: Load) -> tuple[Run, Written | None]:
         way = self._lab.ways[name]
         task = await way.create_task()
@@ -154,7 +159,7 @@ class Measurement:
         tokens = run.seen[0].reply.tokens
         if isinstance(way, KitConvex):
             deltas = await deltas_of(way.asker, task)
-            return run, await asyncio.to_thread(written_by_kit, deltas, tokens)
+            return run, await asyncio.to_thread(written_by_kit, name, deltas, tokens)
         if name.startswith("guide"):
             parts = name == "guide"
             written = await asyncio.to_thread(written_by_guide, tokens, parts=parts)

@@ -23,7 +23,7 @@ class Plan:
     gigabytes, and its document would come to the largest size there is."""
     byte_lengths: Sequence[int] = ()
     """Lengths of the replies whose bytes are counted."""
-    byte_pace: float = 100.0
+    byte_pace: float = 50.0
     absence: Load | None = None
     """The reply during which viewers join late, and are away."""
     absence_seconds: float = 2.0

@@ -51,7 +51,9 @@ async def deltas_of(deployment: Deployment, task: str) -> list[list[Any]]:
     return found
 
 
-def written_by_kit(deltas: Sequence[Sequence[Any]], tokens: Sequence[str]) -> Written:
+def written_by_kit(
+    way: str, deltas: Sequence[Sequence[Any]], tokens: Sequence[str]
+) -> Written:
     """Play a reply's deltas again, and count."""
     with open_store(KIT) as store:
         task = store.create_task()
@@ -60,7 +62,7 @@ def written_by_kit(deltas: Sequence[Sequence[Any]], tokens: Sequence[str]) -> Wr
         for seq, chunks in enumerate(deltas):
             store.append(stream, seq, chunks)
         store.finalize(stream)
-        return _written("kit", store.counts.since(before), len(deltas), tokens)
+        return _written(way, store.counts.since(before), len(deltas), tokens)
 
 
 def written_by_guide(tokens: Sequence[str], *, parts: bool) -> Written:

@@ -152,8 +152,10 @@ class KitConvex(_OverConvex):
     title = "Convex, the kit"
     stores = True
 
-    def __init__(self, folder: Path, *, log_level: str = "WARNING") -> None:
-        super().__init__(self.name, folder, "--log-level", log_level)
+    def __init__(
+        self, folder: Path, *, name: str = "kit", log_level: str = "WARNING"
+    ) -> None:
+        super().__init__(name, folder, "--log-level", log_level)
 
     def _more_fields(self, role: str, text: str) -> dict[str, Any]:
         if role == "user":

@@ -50,12 +50,13 @@ const URGENT: ReadonlySet<Chunk["type"]> = new Set<Chunk["type"]>([
 const MAX_APPEND_BYTES = 640 * 1024;
 
 /**
- * After so many appends the flush interval has doubled, then tripled, and so on.
+ * After so many appends the flush interval is longer by so many milliseconds, and so on.
  *
  * A long reply thus ends up in a bounded number of deltas, which one transaction can
  * fold when it ends.
  */
-const APPENDS_PER_INTERVAL = 512;
+const APPENDS_PER_STEP = 512;
+const INTERVAL_STEP_MS = 30;
 
 /**
  * Silence after which a producer asks whether it is to stop.
@@ -115,7 +116,7 @@ export class DeltaWriter {
     options: WriterOptions = {},
   ) {
     this.options = {
-      flushIntervalMs: 30,
+      flushIntervalMs: 250,
       maxBytes: 1024,
       maxBuffer: 256 * 1024,
       maxAppendBytes: MAX_APPEND_BYTES,
@@ -169,8 +170,8 @@ export class DeltaWriter {
   }
 
   private interval(): number {
-    const factor = 1 + Math.floor(this.seq / APPENDS_PER_INTERVAL);
-    return this.options.flushIntervalMs * factor;
+    const steps = Math.floor(this.seq / APPENDS_PER_STEP);
+    return this.options.flushIntervalMs + INTERVAL_STEP_MS * steps;
   }
 
   private isFull(): boolean {
