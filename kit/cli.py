@@ -72,6 +72,12 @@ def _parser() -> argparse.ArgumentParser:
     tour.add_argument(
         "--out", type=Path, metavar="DIR", help="where results go (runs/<time>)"
     )
+    tour.add_argument(
+        "--bench",
+        type=Path,
+        metavar="DIR",
+        help="results of kit bench, to go into the report",
+    )
     _common(tour)
 
     lab = commands.add_parser(
@@ -261,7 +267,12 @@ def _tour(options: argparse.Namespace) -> int:
         parameters["deployment_url"] = options.deployment_url
     if options.provider != "scripted":
         parameters["provider"] = options.provider
-    return tour(out=options.out, only=options.names, parameters=parameters)
+    return tour(
+        out=options.out,
+        only=options.names,
+        parameters=parameters,
+        bench=options.bench,
+    )
 
 
 def _doctor(options: argparse.Namespace) -> int:

@@ -24,7 +24,14 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 from kit.errors import ConfigError
-from kit.report import NotebookRun, freeze, read, write_junit, write_report
+from kit.report import (
+    NotebookRun,
+    freeze,
+    read,
+    read_bench,
+    write_junit,
+    write_report,
+)
 
 __all__ = [
     "find_notebooks",
@@ -191,17 +198,20 @@ def tour(
     out: Path | None = None,
     only: Sequence[str] = (),
     parameters: Mapping[str, object] | None = None,
+    bench: Path | None = None,
 ) -> int:
     """Run the notebooks one after the other, report, and say if all of it held.
 
     Writes the executed notebooks, `report.html` and `junit.xml` into `out` (default: a
     new folder under `runs/`). Returns 0 only if every notebook ran and every check
-    held, else 1. Raises ConfigError, before anything runs, for what cannot be done.
+    held, else 1. `bench` is a folder with the results of a bench, for the report.
+    Raises ConfigError, before anything runs, for what cannot be done.
     """
     notebooks = find_notebooks(only)
     parameters = dict(parameters or {})
     for path in notebooks:
         check_parameters(path, parameters)
+    measured = None if bench is None else read_bench(bench)
     out = _output_folder(out)
     console = Console()
     runs: list[NotebookRun] = []
@@ -230,7 +240,8 @@ def tour(
             bar.stop_task(task)
             runs.append(run)
     report = out / "report.html"
-    write_report(report, runs, _settings(parameters), _open_questions(parameters))
+    questions = _open_questions(parameters)
+    write_report(report, runs, _settings(parameters), questions, measured)
     write_junit(out / "junit.xml", runs)
     _print_summary(console, runs, report)
     return 0 if all(run.passed for run in runs) else 1

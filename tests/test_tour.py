@@ -162,3 +162,26 @@ def test_a_folder_that_cannot_be_written_is_a_clear_error(
     (tmp_path / "file").write_text("")
     assert main(["tour", "--out", str(tmp_path / "file" / "out")]) == 2
     assert "--out" in capsys.readouterr().err
+
+
+def test_results_of_a_bench_are_in_the_report(notebooks: Path, tmp_path: Path) -> None:
+    write_notebook(notebooks, "01_greeting", CHECKING)
+    bench = tmp_path / "bench"
+    bench.mkdir()
+    with pytest.raises(ConfigError, match="kit bench"):
+        tour.tour(out=tmp_path / "out", bench=bench)
+    assert not (tmp_path / "out").exists()
+
+    (bench / "bench.md").write_text(
+        "### Where it must be\n\n| Target |\n| --- |\n| <fast> |\n\n"
+        "### What it costs\n\n| Way |\n| --- |\n| bare |\n\n![latency](latency.svg)\n"
+    )
+    (bench / "latency.svg").write_text("<svg><title>Latency</title></svg>")
+    assert tour.tour(out=tmp_path / "out", bench=bench) == 0
+    page = (tmp_path / "out" / "report.html").read_text()
+    shown = page[page.index('id="bench"') : page.index('id="open"')]
+    assert '<details open class="bench"><summary>Where it must be' in shown
+    assert "<td>&lt;fast&gt;</td>" in shown
+    assert '<details class="bench"><summary>What it costs' in shown
+    assert "<svg><title>Latency" in shown
+    assert "latency.svg" not in shown

@@ -22,12 +22,22 @@ from pygments.formatters import HtmlFormatter
 
 from kit.checks import Check
 from kit.guide import STEPS, Step
+from kit.report.bench import Bench, read_bench
 from kit.report.executed import Change, Executed, as_html, freeze, read
 from kit.report.junit import write_junit
 from kit.report.run import NotebookRun
 from kit.widget.static import code_to_html
 
-__all__ = ["Executed", "NotebookRun", "freeze", "read", "write_junit", "write_report"]
+__all__ = [
+    "Bench",
+    "Executed",
+    "NotebookRun",
+    "freeze",
+    "read",
+    "read_bench",
+    "write_junit",
+    "write_report",
+]
 
 REPORTED_PACKAGES = (
     "convex-streaming-kit",
@@ -72,10 +82,12 @@ def write_report(
     runs: Sequence[NotebookRun],
     settings: Mapping[str, object],
     open_questions: Sequence[str] = (),
+    bench: Bench | None = None,
 ) -> None:
     """Write the report of `runs` to `path`; `settings` says what was run against.
 
-    `open_questions` are those of the whole run, beside the notebooks' own.
+    `open_questions` are those of the whole run, beside the notebooks' own; `bench` are
+    results to go with it.
     """
     checks = [check for run in runs for check in run.checks]
     passed = bool(runs) and all(run.passed for run in runs)
@@ -99,6 +111,7 @@ def write_report(
         open_questions=[(None, question) for question in open_questions]
         + [(run, q) for run in runs for q in run.shown.open_questions],
         exhibits=[(run, e) for run in runs for e in run.shown.exhibits],
+        bench=bench,
         highlighted=lambda change: Markup(code_to_html(change.text, change.language)),
         body=lambda run: Markup(as_html(run.executed)),
         code_css=HtmlFormatter(style="default").get_style_defs(".highlight"),
