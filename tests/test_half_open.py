@@ -11,24 +11,21 @@ a task, viewers and networks of its own; each test waits for the end of one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
 
 import pytest
 import pytest_asyncio
+from plays import OPTIONS, Play, Played, under_way
 from reconnect import Rehearsal, between, networked, rehearsal, running
 
-from kit.client.background import cancel
 from kit.drill.proxy import Networks
 from kit.errors import DeploymentError, KitError
 from kit.stack import Stack
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
-
-Play: TypeAlias = Callable[[Rehearsal, Networks], Awaitable[None]]
 
 
 async def healed(scene: Rehearsal) -> None:
@@ -158,23 +155,21 @@ PLAYS: list[Play] = [
     a_message_that_is_lost,
     between_viewers_and_application,
 ]
-OPTIONS = [1, 2]
 
 
-class Stage:
-    """Where the plays of one option are begun, and go on by themselves."""
+class TwoApplications:
+    """One that the plays share, and one behind a network."""
 
     def __init__(self, option: int) -> None:
-        self.option = option
+        self._option = option
         self._behind = asyncio.Lock()
 
     async def build(self, folder: Path, opened: AsyncExitStack) -> None:
-        """Start an application that is alone, and one behind a network."""
         self._alone, self._networks = await opened.enter_async_context(
-            networked(folder / f"alone-{self.option}", self.option)
+            networked(folder / "alone", self._option)
         )
         self._shared = await opened.enter_async_context(
-            running(folder / f"shared-{self.option}", self.option)
+            running(folder / "shared", self._option)
         )
 
     async def play(self, play: Play) -> None:
@@ -186,41 +181,22 @@ class Stage:
                 await self._perform(play, self._shared, networks)
 
     async def _perform(self, play: Play, stack: Stack, networks: Networks) -> None:
-        async with rehearsal(stack, self.option, networks) as scene:
+        async with rehearsal(stack, self._option, networks) as scene:
             await play(scene, networks)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def played(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[dict[tuple[Play, int], asyncio.Task[None]]]:
-    """The plays of all tests that were selected, under way."""
+) -> AsyncIterator[Played]:
     folder = tmp_path_factory.mktemp("half-open")
-    under_way: dict[tuple[Play, int], asyncio.Task[None]] = {}
-    async with AsyncExitStack() as opened:
-        for option in OPTIONS:
-            plays = [play for play in PLAYS if (play, option) in selected(request)]
-            if not plays:
-                continue
-            stage = Stage(option)
-            await stage.build(folder, opened)
-            for play in plays:
-                task = asyncio.create_task(stage.play(play))
-                opened.push_async_callback(cancel, task)
-                under_way[play, option] = task
-        yield under_way
-
-
-def selected(request: pytest.FixtureRequest) -> list[tuple[Play, int]]:
-    """Whoever looks for one fault wants one play."""
-    items = [item for item in request.session.items if item.path == request.path]
-    parameters = [item.callspec.params for item in items if hasattr(item, "callspec")]
-    return [(found["play"], found["option"]) for found in parameters]
+    async with under_way(request, folder, PLAYS, TwoApplications) as played:
+        yield played
 
 
 @pytest.mark.parametrize("option", OPTIONS)
 @pytest.mark.parametrize("play", PLAYS)
 async def test_it_is_noticed_shown_and_healed(
-    played: dict[tuple[Play, int], asyncio.Task[None]], play: Play, option: int
+    played: Played, play: Play, option: int
 ) -> None:
     await played[play, option]

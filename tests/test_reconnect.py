@@ -1,7 +1,8 @@
 """Each process is killed while a reply streams, and started again.
 
 Hooks and views stay responsive, show the state, and end with exactly the text that was
-accepted, once, in order; the task is free and takes the next message. In both options.
+accepted, once, in order; the task is free and takes the next message. In both options,
+at the same time: each has processes of its own.
 """
 
 from __future__ import annotations
@@ -10,34 +11,20 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from plays import OPTIONS, Play, Played, under_way
 from reconnect import Rehearsal, rehearsal, running
 
 from kit.drill.lane import executor_of
-from kit.stack import Stack
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=[1, 2])
-async def option_stack(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[tuple[int, Stack]]:
-    option: int = request.param
-    async with running(tmp_path_factory.mktemp(f"option-{option}"), option) as stack:
-        yield option, stack
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def scene(option_stack: tuple[int, Stack]) -> AsyncIterator[Rehearsal]:
-    option, stack = option_stack
-    async with rehearsal(stack, option) as made:
-        yield made
-
-
-async def test_the_deployment(scene: Rehearsal) -> None:
+async def the_deployment(scene: Rehearsal) -> None:
     await scene.begin()
     deployment = scene.stack.deployment
     assert deployment is not None
@@ -57,7 +44,7 @@ async def test_the_deployment(scene: Rehearsal) -> None:
     await scene.goes_on()
 
 
-async def test_the_process_of_the_producers(scene: Rehearsal) -> None:
+async def the_process_of_the_producers(scene: Rehearsal) -> None:
     await scene.begin()
     assert scene.stack.deployment is not None
     executor = await executor_of(scene.stack.deployment.pid)
@@ -74,8 +61,9 @@ async def test_the_process_of_the_producers(scene: Rehearsal) -> None:
     await scene.goes_on()
 
 
-@pytest.mark.parametrize("ends_meanwhile", [False, True])
-async def test_the_application_server(scene: Rehearsal, ends_meanwhile: bool) -> None:
+async def the_application_server(
+    scene: Rehearsal, *, ends_meanwhile: bool = False
+) -> None:
     await scene.begin(pace=150 if ends_meanwhile else 50)
     await scene.outage(scene.stack.app, scene.on_hybrid, scene.on_socket)
     assert not scene.hybrid.is_connected
@@ -97,7 +85,11 @@ async def test_the_application_server(scene: Rehearsal, ends_meanwhile: bool) ->
     await scene.goes_on()
 
 
-async def test_the_application_server_and_a_stop(scene: Rehearsal) -> None:
+async def the_application_server_until_the_reply_has_ended(scene: Rehearsal) -> None:
+    await the_application_server(scene, ends_meanwhile=True)
+
+
+async def the_application_server_and_a_stop(scene: Rehearsal) -> None:
     """A reply that another server began is stopped by the next one."""
     await scene.begin(tokens=3000)
     await scene.outage(scene.stack.app, scene.on_hybrid)
@@ -110,7 +102,7 @@ async def test_the_application_server_and_a_stop(scene: Rehearsal) -> None:
     await scene.goes_on()
 
 
-async def test_the_provider(scene: Rehearsal) -> None:
+async def the_provider(scene: Rehearsal) -> None:
     await scene.begin()
     assert scene.stack.provider is not None
     shown = scene.on_hybrid.text
@@ -126,7 +118,7 @@ async def test_the_provider(scene: Rehearsal) -> None:
     await scene.goes_on()
 
 
-async def test_a_clients_worker(scene: Rehearsal) -> None:
+async def a_clients_worker(scene: Rehearsal) -> None:
     await scene.begin()
     worker = scene.first.worker_pid
     assert worker is not None
@@ -143,7 +135,7 @@ async def test_a_clients_worker(scene: Rehearsal) -> None:
     await scene.goes_on()
 
 
-async def test_all_of_them_at_once(scene: Rehearsal) -> None:
+async def all_of_them_at_once(scene: Rehearsal) -> None:
     await scene.begin()
     stack = scene.stack
     assert stack.deployment is not None
@@ -162,3 +154,49 @@ async def test_all_of_them_at_once(scene: Rehearsal) -> None:
     await scene.hybrid.until(lambda hook: hook.connection == "connected", timeout=30)
     await scene.settled("FAILED")
     await scene.goes_on()
+
+
+# --- one after the other, in both options -----------------------------------------
+
+PLAYS: list[Play] = [
+    the_deployment,
+    the_process_of_the_producers,
+    the_application_server,
+    the_application_server_until_the_reply_has_ended,
+    the_application_server_and_a_stop,
+    the_provider,
+    a_clients_worker,
+    all_of_them_at_once,
+]
+
+
+class OneApplication:
+    """What one play kills, the next one needs: each waits for its turn."""
+
+    def __init__(self, option: int) -> None:
+        self._option = option
+        self._turn = asyncio.Lock()
+
+    async def build(self, folder: Path, opened: AsyncExitStack) -> None:
+        self._stack = await opened.enter_async_context(running(folder, self._option))
+
+    async def play(self, play: Play) -> None:
+        async with self._turn, rehearsal(self._stack, self._option) as scene:
+            await play(scene)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def played(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Played]:
+    folder = tmp_path_factory.mktemp("reconnect")
+    async with under_way(request, folder, PLAYS, OneApplication) as played:
+        yield played
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize("play", PLAYS)
+async def test_what_is_killed_comes_back(
+    played: Played, play: Play, option: int
+) -> None:
+    await played[play, option]
