@@ -16,6 +16,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+import pytest_asyncio
 import socketio
 from deployment_fixture import deployment_process
 from tokens import auth_config, token
@@ -203,6 +204,8 @@ class Viewer:
         self.stack = stack
         self.task_id = task_id
         self.events: list[tuple[str, Any]] = []
+        self.asked_before = 0  # the provider, by other tests
+        self.logged_before = 0  # lines of the application, by them
         self._arrived = asyncio.Event()
         self._session = aiohttp.ClientSession()
         self._sio = socketio.AsyncClient(http_session=self._session)
@@ -263,44 +266,51 @@ class Viewer:
             return messages
 
     async def requests(self) -> list[dict[str, Any]]:
-        """What the provider was asked."""
-        async with self._session.get(f"{self.stack.scripted_url}/log") as response:
-            seen: list[dict[str, Any]] = (await response.json())["requests"]
-            return seen
+        """What the provider was asked since this viewer's task was created."""
+        return (await self.stack.provider_log())[self.asked_before :]
+
+    def log_lines(self, containing: str) -> list[str]:
+        """What the application has logged since then."""
+        lines = self.stack.app.log_lines()[self.logged_before :]
+        return [line for line in lines if containing in line]
+
+
+in_its_loop = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stack() -> AsyncIterator[Stack]:
+    async with await Stack.start(pace=0, app=False) as stack:
+        yield stack
 
 
 @asynccontextmanager
-async def viewing(
-    folder: Path, *, option: int | None = None, pace: float = 0
-) -> AsyncIterator[Viewer]:
-    """A viewer of a new task, everything running; `option` None is `before`."""
-    # The form before the migration knows no deployment, and none is started.
-    url = "http://127.0.0.1:1" if option is None else None
-    starting = Stack.start(folder=folder, pace=pace, app=False, deployment_url=url)
-    async with await starting as stack:
-        stack.set_flags(realtime=option is not None, option=option or 1)
-        await stack.app.start()
-        async with (
-            aiohttp.ClientSession() as session,
-            session.post(f"{stack.app.url}/api/tasks", json={"title": "t"}) as response,
-        ):
-            task_id = (await response.json())["taskId"]
-        viewer = Viewer(stack, task_id)
-        await viewer.join()
-        try:
-            yield viewer
-        finally:
-            await viewer.close()
+async def viewing(stack: Stack, *, option: int | None = None) -> AsyncIterator[Viewer]:
+    """A viewer of a new task of the application in this form; None is `before`."""
+    assert stack.deployment is not None
+    if not stack.deployment.running:  # a test that failed left it so
+        await stack.deployment.start()
+    asked, logged = len(await stack.provider_log()), len(stack.app.log_lines())
+    stack.set_flags(realtime=option is not None, option=option or 1)
+    await stack.app.restart()
+    viewer = Viewer(stack, await stack.create_task("t"))
+    viewer.asked_before, viewer.logged_before = asked, logged
+    await viewer.join()
+    try:
+        yield viewer
+    finally:
+        await viewer.close()
 
 
 SLOW = "claude-scripted-text:tokens=100000,pace=200"
 
 
+@in_its_loop
 async def test_before_a_viewer_that_is_away_loses_text_until_the_end(
-    tmp_path: Path,
+    stack: Stack,
 ) -> None:
-    async with viewing(tmp_path) as viewer:
-        other = Viewer(viewer.stack, viewer.task_id)
+    async with viewing(stack) as viewer:
+        other = Viewer(stack, viewer.task_id)
         await other.join()
         await viewer.say("hello", "claude-scripted-text:tokens=150,pace=150")
         await viewer.until(lambda: bool(viewer.text))
@@ -316,32 +326,34 @@ async def test_before_a_viewer_that_is_away_loses_text_until_the_end(
         await other.close()
 
 
+@in_its_loop
 async def test_before_terminating_the_server_keeps_the_text_so_far(
-    tmp_path: Path,
+    stack: Stack,
 ) -> None:
-    async with viewing(tmp_path) as viewer:
+    async with viewing(stack) as viewer:
         await viewer.say("hello", SLOW)
         await viewer.until(lambda: len(viewer.text) > 20)
-        await viewer.stack.app.stop()
-        assert not viewer.stack.app.log_lines("Traceback")
-        await viewer.stack.app.start()
+        await stack.app.stop()
+        assert not viewer.log_lines("Traceback")
+        await stack.app.start()
         (_, reply) = await viewer.stored()
         assert reply["content"].startswith(viewer.text[:20])
         assert reply["metadata"]["isStreaming"] is False
 
 
+@in_its_loop
 async def test_before_a_killed_server_leaves_a_task_that_can_be_stopped(
-    tmp_path: Path,
+    stack: Stack,
 ) -> None:
-    async with viewing(tmp_path) as viewer:
+    async with viewing(stack) as viewer:
         await viewer.say("hello", SLOW)
         await viewer.until(lambda: len(viewer.text) > 20)
         while not (await viewer.stored())[1:]:
             pass  # until its row is there
-        await viewer.stack.app.kill()
+        await stack.app.kill()
         await viewer.close()
-        await viewer.stack.app.start()
-        again = Viewer(viewer.stack, viewer.task_id)
+        await stack.app.start()
+        again = Viewer(stack, viewer.task_id)
         await again.join()
         assert (await again.stored())[-1]["metadata"]["isStreaming"] is True
         await again.emit("stop-stream")
@@ -350,27 +362,27 @@ async def test_before_a_killed_server_leaves_a_task_that_can_be_stopped(
         await again.close()
 
 
+@in_its_loop
 async def test_option_1_convex_answers_once_and_one_out_of_reach_is_made_up_for(
-    tmp_path: Path,
+    stack: Stack,
 ) -> None:
-    async with viewing(tmp_path, option=1) as viewer:
-        stack = viewer.stack
+    async with viewing(stack, option=1) as viewer:
         assert await viewer.ask("first") == "COMPLETED"
         assert not viewer.counts() & Counter(["stream-chunk", "stream-complete"])
         assert len(await viewer.requests()) == 1
-        assert stack.app.log_lines("[CHAT] Convex streaming SUCCESS! MessageId: ")
+        assert viewer.log_lines("[CHAT] Convex streaming SUCCESS! MessageId: ")
 
         await stack.cut_deployment()
         assert await viewer.ask("second") == "COMPLETED"
         assert "second" in viewer.text
-        assert stack.app.log_lines("[CHAT] Convex streaming failed, falling back")
+        assert viewer.log_lines("[CHAT] Convex streaming failed, falling back")
         assert [r["prompt"] for r in await viewer.requests()] == ["first", "second"]
         stored = [(m["role"], m["content"][:2]) for m in await viewer.stored()]
         assert [role for role, _ in stored] == ["user", "assistant"] * 2
 
         await stack.restore_deployment()
         assert await viewer.ask("third") == "COMPLETED"
-        assert len(stack.app.log_lines("SUCCESS!")) == 2
+        assert len(viewer.log_lines("SUCCESS!")) == 2
 
         # One that hangs is given up within seconds.
         pid = stack.deployment.pid if stack.deployment else None
@@ -384,11 +396,11 @@ async def test_option_1_convex_answers_once_and_one_out_of_reach_is_made_up_for(
         assert "fourth" in viewer.text
 
 
+@in_its_loop
 async def test_option_1_a_deployment_lost_in_mid_reply_does_not_answer_twice(
-    tmp_path: Path,
+    stack: Stack,
 ) -> None:
-    async with viewing(tmp_path, option=1) as viewer:
-        stack = viewer.stack
+    async with viewing(stack, option=1) as viewer:
         await viewer.say("hello", SLOW)
         while not await viewer.requests():
             pass  # until the model has been asked
@@ -402,47 +414,49 @@ async def test_option_1_a_deployment_lost_in_mid_reply_does_not_answer_twice(
         assert len(await viewer.requests()) == 1
 
 
+@in_its_loop
 async def test_option_1_a_task_from_before_the_migration_is_answered_by_fallback(
-    tmp_path: Path,
+    stack: Stack,
 ) -> None:
-    async with viewing(tmp_path) as viewer:
+    async with viewing(stack) as viewer:
         assert await viewer.ask("first") == "COMPLETED"
-        viewer.stack.set_flags(realtime=True, option=1)
+        stack.set_flags(realtime=True, option=1)
         await viewer.leave()
-        await viewer.stack.app.restart()
+        await stack.app.restart()
         await viewer.join()
         viewer.events.clear()
         assert await viewer.ask("second") == "COMPLETED"
         assert "second" in viewer.text
 
 
+@in_its_loop
 async def test_option_2_replies_are_convexs_alone_and_the_rest_still_comes(
-    tmp_path: Path,
+    stack: Stack,
 ) -> None:
-    async with viewing(tmp_path, option=2) as viewer:
+    async with viewing(stack, option=2) as viewer:
         assert await viewer.ask("use the calculator: 2+3") == "COMPLETED"
         counts = viewer.counts()
         assert set(counts) == {
             *("connection-info", "task-status-updated", "terminal-output", "fs-change")
         }
-        async with Deployment(viewer.stack.deployment_url) as deployment:
+        async with Deployment(stack.deployment_url) as deployment:
             args = {"taskId": viewer.task_id}
             prompt, reply = await deployment.query("messages:byTask", args)
         assert prompt["content"] == "use the calculator: 2+3"
         assert reply["status"] == "complete"
         assert "tool-result" in [part["type"] for part in reply["parts"]]
         assert await viewer.stored() == []
-        app = viewer.stack.app
-        assert app.log_lines("[CHAT] Starting Convex streaming for task ")
-        assert app.log_lines(f"messageId: {reply['_id']}")
+        assert viewer.log_lines("[CHAT] Starting Convex streaming for task ")
+        assert viewer.log_lines(f"messageId: {reply['_id']}")
 
 
+@in_its_loop
 async def test_option_2_a_stop_keeps_the_text_and_ends_the_task_stopped(
-    tmp_path: Path,
+    stack: Stack,
 ) -> None:
-    async with viewing(tmp_path, option=2) as viewer:
+    async with viewing(stack, option=2) as viewer:
         await viewer.say("hello", SLOW)
-        async with Deployment(viewer.stack.deployment_url) as deployment:
+        async with Deployment(stack.deployment_url) as deployment:
             args = {"taskId": viewer.task_id}
             while not await viewer.requests():
                 pass  # until the model has been asked
@@ -454,23 +468,20 @@ async def test_option_2_a_stop_keeps_the_text_and_ends_the_task_stopped(
         assert request["outcome"] == "disconnected"
 
 
-@pytest.mark.parametrize("option", [None, 1, 2])
-async def test_a_key_shows_nowhere(tmp_path: Path, option: int | None) -> None:
+async def test_a_key_shows_nowhere(tmp_path: Path) -> None:
+    """Whichever form of the application used it."""
     key = f"refused-{SENTINEL}"
-    async with viewing(tmp_path, option=option) as viewer:
-        stack = viewer.stack
-        await viewer.close()
-        await stack.app.stop()
+    seen = ""
+    async with await Stack.start(folder=tmp_path, pace=0, app=False) as stack:
         # A provider of our own with a key of our own, which it refuses.
         stack.app.env.pop("KIT_SCRIPTED_URL")
         stack.app.env["ANTHROPIC_API_KEY"] = key
         stack.app.env["KIT_ANTHROPIC_BASE_URL"] = f"{stack.scripted_url}/anthropic"
-        await stack.app.start()
-        again = Viewer(stack, viewer.task_id)
-        await again.join()
-        assert await again.ask("hello") == "FAILED"
-        seen = str(again.events) + str(await again.stored())
-        await again.close()
+        for option in (None, 1, 2):
+            async with viewing(stack, option=option) as viewer:
+                assert await viewer.ask("hello") == "FAILED"
+                seen += str(viewer.events) + str(await viewer.stored())
+                assert len(await viewer.requests()) == 1
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert files
     for path in files:
