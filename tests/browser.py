@@ -8,6 +8,9 @@ downloaded: the browser is the system's.
         async with open_notebook(lab, "one.ipynb") as notebook:
             await notebook.run_all()
             await expect(notebook.page.locator(".kit-chat")).to_be_visible()
+
+Tests of one module keep a `Window`: loading JupyterLab takes longer than most of them.
+Each has a notebook and a kernel of its own, in the page that is open already.
 """
 
 import asyncio
@@ -30,13 +33,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Locator, Page, async_playwright, expect
+from playwright.async_api import (
+    Browser,
+    ConsoleMessage,
+    Locator,
+    Page,
+    async_playwright,
+    expect,
+)
 
 __all__ = [
     "Lab",
     "Notebook",
+    "Window",
     "open_file",
     "open_notebook",
+    "open_window",
     "require_browser",
     "start_lab",
     "write_notebook",
@@ -80,16 +92,17 @@ class Lab:
     token: str
     folder: Path
 
-    def call(self, method: str, path: str) -> Any:
+    def call(self, method: str, path: str, body: object = None) -> Any:
         """A call of the server's REST API; its JSON, if it answers any."""
         request = urllib.request.Request(
             f"{self.url}{path}",
             method=method,
+            data=None if body is None else json.dumps(body).encode(),
             headers={"Authorization": f"token {self.token}"},
         )
         with urllib.request.urlopen(request, timeout=10) as answer:
-            body = answer.read()
-        return json.loads(body) if body else None
+            said = answer.read()
+        return json.loads(said) if said else None
 
     def close_sessions(self) -> None:
         """End all kernels: a notebook that is opened again would find its old one."""
@@ -214,9 +227,20 @@ class Notebook:
     complaints: list[str] = field(default_factory=list)
     """Errors of the page: exceptions, and what was logged as an error."""
 
+    def note_exception(self, error: object) -> None:
+        self.complaints.append(str(error))
+
+    def note_message(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.complaints.append(message.text)
+
     async def run_all(self) -> None:
         """Start running all cells; does not wait for them."""
-        await self.command("notebook:run-all-cells")
+        await self.page.evaluate(
+            """() => {
+              globalThis.ranAll = jupyterapp.commands.execute('notebook:run-all-cells');
+            }"""
+        )
 
     async def open(self, path: str) -> None:
         """Open another notebook beside this one, in front, and wait for its kernel."""
@@ -275,10 +299,15 @@ class Notebook:
     async def reload(self) -> None:
         """Reload the page and wait until the notebook is connected again."""
         await self.page.reload()
+        await _wait_until_restored(self.page)
         await _wait_until_ready(self.page)
 
     async def until_idle(self, timeout: float = 60.0) -> None:
         """Wait until the kernel has run everything."""
+        async with asyncio.timeout(
+            timeout
+        ):  # cells get their star only some time later
+            await self.page.evaluate("() => globalThis.ranAll")
         await self.page.wait_for_function(
             """() => {
               const { session } = jupyterapp.shell.currentWidget.sessionContext;
@@ -290,37 +319,85 @@ class Notebook:
         )
 
 
+class Window:
+    """A browser with one page of JupyterLab, for one notebook after the other."""
+
+    def __init__(self, lab: Lab, browser: Browser) -> None:
+        self.lab = lab
+        self._browser = browser
+        self._page: Page | None = None
+
+    @contextlib.asynccontextmanager
+    async def open_notebook(
+        self, path: str, *, width: int = 1100, height: int = 900, keep: bool = True
+    ) -> AsyncIterator[Notebook]:
+        """Open a notebook and wait until its kernel is idle.
+
+        Afterwards all notebooks are closed and their kernels ended. The page is used
+        again, but not after a failure, nor when `keep` is false: for a test that
+        changes what the page is made of.
+        """
+        page = self._page or await self._load_page()
+        notebook = Notebook(self.lab, path, page, self._browser)
+        page.on("pageerror", notebook.note_exception)
+        page.on("console", notebook.note_message)
+        try:
+            await page.set_viewport_size({"width": width, "height": height})
+            await notebook.open(path)
+            yield notebook
+            if keep:
+                await page.evaluate(CLOSE_ALL)
+        except BaseException:
+            keep = False
+            raise
+        finally:
+            page.remove_listener("pageerror", notebook.note_exception)
+            page.remove_listener("console", notebook.note_message)
+            if not keep:
+                await self.drop_page()
+
+    async def _load_page(self) -> Page:
+        context = await self._browser.new_context(
+            permissions=["clipboard-read", "clipboard-write"]
+        )
+        self._page = await context.new_page()
+        await self._page.goto(f"{self.lab.url}/lab?token={self.lab.token}&reset")
+        await _wait_until_restored(self._page)
+        return self._page
+
+    async def drop_page(self) -> None:
+        """Close the page, and end the kernels of the notebooks that were open in it."""
+        page, self._page = self._page, None
+        if page is not None:
+            await page.context.close()
+            await asyncio.to_thread(self.lab.close_sessions)
+
+
+# Nobody is asked whether to save: what is open is dropped.
+CLOSE_ALL = """async () => {
+  const { shell, serviceManager } = jupyterapp;
+  for (const widget of [...shell.widgets('main')]) widget.dispose();
+  await serviceManager.sessions.shutdownAll();
+}"""
+
+
+@contextlib.asynccontextmanager
+async def open_window(lab: Lab) -> AsyncIterator[Window]:
+    """A browser for the notebooks of `lab`; its page is loaded with the first one."""
+    async with _start_browser() as browser:
+        yield Window(lab, browser)
+
+
 @contextlib.asynccontextmanager
 async def open_notebook(
     lab: Lab, path: str, *, width: int = 1100, height: int = 900
 ) -> AsyncIterator[Notebook]:
-    """Open a notebook of `lab` and wait until its kernel is idle."""
-    lab.close_sessions()
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(
-            executable_path=find_chromium(), args=CHROMIUM_FLAGS
-        )
-        try:
-            context = await browser.new_context(
-                viewport={"width": width, "height": height},
-                permissions=["clipboard-read", "clipboard-write"],
-            )
-            page = await context.new_page()
-            notebook = Notebook(lab, path, page, browser)
-            page.on("pageerror", lambda error: notebook.complaints.append(str(error)))
-            page.on(
-                "console",
-                lambda message: (
-                    notebook.complaints.append(message.text)
-                    if message.type == "error"
-                    else None
-                ),
-            )
-            await page.goto(f"{lab.url}/lab/tree/{path}?token={lab.token}&reset")
-            await _wait_until_ready(page)
-            yield notebook
-        finally:
-            await browser.close()
+    """Open a notebook of `lab` in a browser of its own."""
+    async with (
+        open_window(lab) as window,
+        window.open_notebook(path, width=width, height=height, keep=False) as notebook,
+    ):
+        yield notebook
 
 
 @contextlib.asynccontextmanager
@@ -328,30 +405,39 @@ async def open_file(
     path: Path, *, width: int = 1200
 ) -> AsyncIterator[tuple[Page, list[str]]]:
     """Open a page from disk, without network; with the URLs that it asks for."""
+    async with _start_browser() as browser:
+        context = await browser.new_context(
+            viewport={"width": width, "height": 900}, offline=True
+        )
+        page = await context.new_page()
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        await page.goto(path.as_uri())
+        yield page, asked
+
+
+@contextlib.asynccontextmanager
+async def _start_browser() -> AsyncIterator[Browser]:
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=find_chromium(), args=CHROMIUM_FLAGS
         )
         try:
-            context = await browser.new_context(
-                viewport={"width": width, "height": 900}, offline=True
-            )
-            page = await context.new_page()
-            asked: list[str] = []
-            page.on("request", lambda request: asked.append(request.url))
-            await page.goto(path.as_uri())
-            yield page, asked
+            yield browser
         finally:
             await browser.close()
 
 
-async def _wait_until_ready(page: Page) -> None:
-    """Wait for the kernel: cells that are run before it is idle are not run at all."""
+async def _wait_until_restored(page: Page) -> None:
     await page.wait_for_function(
         "() => globalThis.jupyterapp?.commands.hasCommand('notebook:run-all-cells')",
         timeout=START_TIMEOUT * 1000,
     )
     await page.evaluate("async () => { await jupyterapp.restored }")
+
+
+async def _wait_until_ready(page: Page) -> None:
+    """Wait for the kernel: cells that are run before it is idle are not run at all."""
     await page.wait_for_function(
         """() => {
           const session = jupyterapp.shell.currentWidget?.sessionContext;

@@ -1,28 +1,35 @@
 """Every notebook as an engineer meets it: opened in JupyterLab, all cells run."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import nbformat
 import pytest
-from browser import Lab, open_notebook, require_browser, start_lab
+import pytest_asyncio
+from browser import Lab, Window, open_window, require_browser, start_lab
 from playwright.async_api import expect
 
 from kit.tour import find_notebooks
 
-pytestmark = [pytest.mark.browser, pytest.mark.notebook, pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.notebook,
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.timeout(300),
+]
 
 NOTEBOOKS = find_notebooks()
 PACE = "120.0"  # tokens per second: what takes long elsewhere is not looked at here
 
 
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def window(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Window]:
     require_browser()
     folder = tmp_path_factory.mktemp("notebooks")
-    with start_lab(folder, tmp_path_factory.mktemp("lab")) as running:
-        yield running
+    with start_lab(folder, tmp_path_factory.mktemp("lab")) as lab:
+        async with open_window(lab) as window:
+            yield window
 
 
 def quick_copy(path: Path, lab: Lab) -> str:
@@ -37,8 +44,10 @@ def quick_copy(path: Path, lab: Lab) -> str:
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-async def test_it_runs_and_every_check_holds(lab: Lab, path: Path) -> None:
-    async with open_notebook(lab, quick_copy(path, lab), height=1200) as notebook:
+async def test_it_runs_and_every_check_holds(window: Window, path: Path) -> None:
+    async with window.open_notebook(
+        quick_copy(path, window.lab), height=1200
+    ) as notebook:
         page = notebook.page
         await notebook.run_all()
         # The table of checks is the last thing that a notebook shows.

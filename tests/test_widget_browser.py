@@ -2,28 +2,34 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import nbformat
 import pytest
-from browser import Lab, open_notebook, require_browser, start_lab
+import pytest_asyncio
+from browser import Window, open_window, require_browser, start_lab
 from nbclient import NotebookClient
 from playwright.async_api import expect
 from widget_page import expect_output, expect_status, view_of, write_notebook
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.timeout(180),
+]
 
 # Says in an output what became of the last reply; the source must not hold the text.
 REPORT = 'print("ended", chat.rows[-1]["status"])'
 
 
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def window(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Window]:
     require_browser()
     folder = tmp_path_factory.mktemp("notebooks")
-    with start_lab(folder, tmp_path_factory.mktemp("lab")) as running:
-        yield running
+    with start_lab(folder, tmp_path_factory.mktemp("lab")) as lab:
+        async with open_window(lab) as window:
+            yield window
 
 
 AT_END = "log => log.scrollHeight - log.scrollTop - log.clientHeight < 2"
@@ -36,20 +42,21 @@ WATCH = """() => {
     const view = document.querySelector('.kit-chat[data-status=streaming]');
     const text = view?.querySelector('.kit-text')?.innerText;
     if (text) globalThis.renders.add(text);
-    requestAnimationFrame(look);
+    const done = document.querySelector('.kit-chat[data-status=done]');
+    if (!done) requestAnimationFrame(look);
   };
   look();
 }"""
 
 
-async def test_a_reply_grows_before_it_ends(lab: Lab) -> None:
+async def test_a_reply_grows_before_it_ends(window: Window) -> None:
     path = write_notebook(
-        lab,
+        window.lab,
         "grows.ipynb",
         'reply = text_chunks("# Title\\n\\n" + "some **bold** words, " * 40)\n'
         "await chat.stream(reply, pace=40)",
     )
-    async with open_notebook(lab, path) as notebook:
+    async with window.open_notebook(path) as notebook:
         await notebook.page.evaluate(WATCH)
         await notebook.run_all()
         view = view_of(notebook)
@@ -71,14 +78,14 @@ async def test_a_reply_grows_before_it_ends(lab: Lab) -> None:
         assert notebook.complaints == []
 
 
-async def test_stop_reaches_the_kernel_while_a_cell_waits(lab: Lab) -> None:
+async def test_stop_reaches_the_kernel_while_a_cell_waits(window: Window) -> None:
     path = write_notebook(
-        lab,
+        window.lab,
         "stop.ipynb",
         'await chat.stream(text_chunks("word " * 2000), pace=20)',
         REPORT,
     )
-    async with open_notebook(lab, path) as notebook:
+    async with window.open_notebook(path) as notebook:
         await notebook.run_all()
         view = view_of(notebook)
         await expect(view.locator(".kit-text")).to_contain_text("word word")
@@ -88,14 +95,14 @@ async def test_stop_reaches_the_kernel_while_a_cell_waits(lab: Lab) -> None:
         await expect(view.locator(".kit-text")).to_contain_text("word word")
 
 
-async def test_a_stop_that_fails_says_so_in_the_view(lab: Lab) -> None:
+async def test_a_stop_that_fails_says_so_in_the_view(window: Window) -> None:
     path = write_notebook(
-        lab,
+        window.lab,
         "refused.ipynb",
         'chat.refusal = RuntimeError("nobody listens")\n'
-        'await chat.stream(text_chunks("word " * 150), pace=20)',
+        'await chat.stream(text_chunks("word " * 2000), pace=20)',
     )
-    async with open_notebook(lab, path) as notebook:
+    async with window.open_notebook(path) as notebook:
         await notebook.run_all()
         view = view_of(notebook)
         await expect_status(view, "streaming")
@@ -105,11 +112,11 @@ async def test_a_stop_that_fails_says_so_in_the_view(lab: Lab) -> None:
 
 
 async def test_all_views_show_the_same_also_after_a_reload(
-    lab: Lab, tmp_path: Path
+    window: Window, tmp_path: Path
 ) -> None:
     go_on = tmp_path / "go-on"  # the reply waits for it in its middle
     path = write_notebook(
-        lab,
+        window.lab,
         "views.ipynb",
         "reply = [\n"
         '    *text_chunks("Hm.", part_id="reasoning-0", kind="reasoning"),\n'
@@ -128,7 +135,7 @@ async def test_all_views_show_the_same_also_after_a_reload(
         "task = asyncio.create_task(stream())",
         "view.show()",
     )
-    async with open_notebook(lab, path, height=1600) as notebook:
+    async with window.open_notebook(path, height=1600) as notebook:
         await notebook.run_all()
         views = view_of(notebook)
         await expect(views).to_have_count(2)
@@ -150,10 +157,12 @@ async def test_all_views_show_the_same_also_after_a_reload(
         await expect(views.first.locator(".kit-text li")).to_have_count(80)
 
 
-async def test_a_long_reply_is_whole_though_most_of_it_is_not_drawn(lab: Lab) -> None:
+async def test_a_long_reply_is_whole_though_most_of_it_is_not_drawn(
+    window: Window,
+) -> None:
     """Code and text without an end are cut into pieces, of which none gets lost."""
     path = write_notebook(
-        lab,
+        window.lab,
         "long.ipynb",
         'code = "".join(f"line_{n} = go({n})  # of many\\n" for n in range(1500))\n'
         'prose = "".join(f"word{n} and others, " for n in range(2500))\n'
@@ -170,7 +179,7 @@ async def test_a_long_reply_is_whole_though_most_of_it_is_not_drawn(lab: Lab) ->
         'await feed("text-2", blocks)\n'
         'print("so far")',
     )
-    async with open_notebook(lab, path) as notebook:
+    async with window.open_notebook(path) as notebook:
         await notebook.run_all()
         view = view_of(notebook)
         await expect_output(notebook, "so far")
@@ -196,12 +205,14 @@ async def test_a_long_reply_is_whole_though_most_of_it_is_not_drawn(lab: Lab) ->
         assert lines == [f"line_{n} = go({n})  # of many" for n in range(1500)]
 
 
-async def test_a_tab_that_is_hidden_goes_on(lab: Lab) -> None:
+async def test_a_tab_that_is_hidden_goes_on(window: Window) -> None:
     """A hidden tab has no frames."""
     path = write_notebook(
-        lab, "hidden.ipynb", 'await chat.stream(text_chunks("word " * 100), pace=20)'
+        window.lab,
+        "hidden.ipynb",
+        'await chat.stream(text_chunks("word " * 100), pace=20)',
     )
-    async with open_notebook(lab, path) as notebook:
+    async with window.open_notebook(path, keep=False) as notebook:
         await notebook.run_all()
         view = view_of(notebook)
         await expect(view.locator(".kit-text")).to_contain_text("word")
@@ -214,9 +225,9 @@ async def test_a_tab_that_is_hidden_goes_on(lab: Lab) -> None:
         assert text.split() == ["word"] * 100
 
 
-async def test_a_view_that_is_opened_late_shows_the_same(lab: Lab) -> None:
+async def test_a_view_that_is_opened_late_shows_the_same(window: Window) -> None:
     path = write_notebook(
-        lab,
+        window.lab,
         "late.ipynb",
         "chat.begin()\n"
         "chat.feed(\n"
@@ -229,7 +240,7 @@ async def test_a_view_that_is_opened_late_shows_the_same(lab: Lab) -> None:
         "view.show()",
         "chat.end()",
     )
-    async with open_notebook(lab, path, height=2400) as notebook:
+    async with window.open_notebook(path, height=2400) as notebook:
         await notebook.run_all()
         views = view_of(notebook)
         await expect(views).to_have_count(3)
@@ -243,16 +254,16 @@ async def test_a_view_that_is_opened_late_shows_the_same(lab: Lab) -> None:
         assert "the last" in shown[0]
 
 
-async def test_notebooks_with_kernels_of_their_own_do_not_mix(lab: Lab) -> None:
+async def test_notebooks_with_kernels_of_their_own_do_not_mix(window: Window) -> None:
     names = ("one", "two")
     for name in names:
         write_notebook(
-            lab,
+            window.lab,
             f"{name}.ipynb",
             f'chat.ask("to {name}"); await chat.stream(text_chunks("from {name}"))',
             "await chat.until(lambda chat: chat.sent)\nprint('got', chat.sent)",
         )
-    async with open_notebook(lab, "one.ipynb") as notebook:
+    async with window.open_notebook("one.ipynb") as notebook:
         await notebook.run_all()
         await expect_status(view_of(notebook), "done")
         await notebook.open("two.ipynb")
@@ -271,9 +282,9 @@ async def test_notebooks_with_kernels_of_their_own_do_not_mix(lab: Lab) -> None:
         await expect(views[0]).not_to_contain_text("only to two")
 
 
-async def test_a_view_that_missed_messages_asks_for_everything(lab: Lab) -> None:
+async def test_a_view_that_missed_messages_asks_for_everything(window: Window) -> None:
     path = write_notebook(
-        lab,
+        window.lab,
         "gap.ipynb",
         "chat.begin()\n"
         'chat.feed({"type": "text-start", "id": "text-0"})\n'
@@ -288,7 +299,7 @@ async def test_a_view_that_missed_messages_asks_for_everything(lab: Lab) -> None
         "        view.comm = comm\n",
         "await asyncio.sleep(6)\nchat.end()",
     )
-    async with open_notebook(lab, path) as notebook:
+    async with window.open_notebook(path) as notebook:
         await notebook.run_all()
         text = view_of(notebook).locator(".kit-text")
         await expect(text).to_contain_text("word-10 lost word-11", timeout=30_000)
@@ -300,13 +311,13 @@ async def test_a_view_that_missed_messages_asks_for_everything(lab: Lab) -> None
 # --- what a reader does ---------------------------------------------------------------
 
 
-async def test_a_message_is_sent_by_keyboard(lab: Lab) -> None:
+async def test_a_message_is_sent_by_keyboard(window: Window) -> None:
     path = write_notebook(
-        lab,
+        window.lab,
         "send.ipynb",
         "await chat.until(lambda chat: chat.sent)\nprint('got', repr(chat.sent[0]))",
     )
-    async with open_notebook(lab, path) as notebook:
+    async with window.open_notebook(path) as notebook:
         await notebook.run_all()
         view = view_of(notebook)
         box = view.get_by_role("textbox", name="Message")
@@ -322,9 +333,11 @@ async def test_a_message_is_sent_by_keyboard(lab: Lab) -> None:
         await expect(said).to_contain_text("second")
 
 
-async def test_a_refused_message_comes_back(lab: Lab) -> None:
-    path = write_notebook(lab, "again.ipynb", 'chat.refusal = ValueError("no model")')
-    async with open_notebook(lab, path) as notebook:
+async def test_a_refused_message_comes_back(window: Window) -> None:
+    path = write_notebook(
+        window.lab, "again.ipynb", 'chat.refusal = ValueError("no model")'
+    )
+    async with window.open_notebook(path) as notebook:
         await notebook.run_all()
         await notebook.until_idle()
         view = view_of(notebook)
@@ -335,9 +348,9 @@ async def test_a_refused_message_comes_back(lab: Lab) -> None:
         await expect(box).to_have_value("hello")
 
 
-async def test_a_kernel_that_does_not_answer_is_said_to_be_busy(lab: Lab) -> None:
-    path = write_notebook(lab, "busy.ipynb", "import time; time.sleep(7)")
-    async with open_notebook(lab, path) as notebook:
+async def test_a_kernel_that_does_not_answer_is_said_to_be_busy(window: Window) -> None:
+    path = write_notebook(window.lab, "busy.ipynb", "import time; time.sleep(7)")
+    async with window.open_notebook(path) as notebook:
         await notebook.run_all()
         view = view_of(notebook)
         box = view.get_by_role("textbox", name="Message")
@@ -353,9 +366,9 @@ async def test_a_kernel_that_does_not_answer_is_said_to_be_busy(lab: Lab) -> Non
         await expect(box).to_have_value("")
 
 
-async def test_the_last_message_is_sent_again(lab: Lab) -> None:
+async def test_the_last_message_is_sent_again(window: Window) -> None:
     path = write_notebook(
-        lab,
+        window.lab,
         "retry.ipynb",
         'chat.ask("first"); await chat.stream(text_chunks("one"))',
         'chat.ask("second"); await chat.stream(text_chunks("two"))',
@@ -363,7 +376,7 @@ async def test_the_last_message_is_sent_again(lab: Lab) -> None:
         'await chat.stream(text_chunks("word " * 400), pace=20)',
         "print('got', repr(chat.sent))",
     )
-    async with open_notebook(lab, path) as notebook:
+    async with window.open_notebook(path) as notebook:
         await notebook.run_all()
         view = view_of(notebook)
         await expect(view.locator(".kit-text")).to_have_count(4)
@@ -381,14 +394,14 @@ async def test_the_last_message_is_sent_again(lab: Lab) -> None:
         await expect_output(notebook, "got ['second']")
 
 
-async def test_a_message_is_edited_and_sent_as_another_one(lab: Lab) -> None:
+async def test_a_message_is_edited_and_sent_as_another_one(window: Window) -> None:
     path = write_notebook(
-        lab,
+        window.lab,
         "edit.ipynb",
         'chat.ask("*old*\\n words"); await chat.stream(text_chunks("one"))',
         "await chat.until(lambda chat: chat.sent)\nprint('got', repr(chat.sent))",
     )
-    async with open_notebook(lab, path) as notebook:
+    async with window.open_notebook(path) as notebook:
         await notebook.run_all()
         view = view_of(notebook)
         await expect_status(view, "done")
@@ -415,14 +428,14 @@ async def test_a_message_is_edited_and_sent_as_another_one(lab: Lab) -> None:
         assert said == ["*old*\n words", "*old*\n words!"]
 
 
-async def test_an_edited_message_that_is_refused_is_not_lost(lab: Lab) -> None:
+async def test_an_edited_message_that_is_refused_is_not_lost(window: Window) -> None:
     path = write_notebook(
-        lab,
+        window.lab,
         "refused_edit.ipynb",
         'chat.ask("old"); await chat.stream(text_chunks("one"))',
         'chat.refusal = KitError("There is no connection.")',
     )
-    async with open_notebook(lab, path) as notebook:
+    async with window.open_notebook(path) as notebook:
         await notebook.run_all()
         await notebook.until_idle()
         view = view_of(notebook)
@@ -438,16 +451,16 @@ async def test_an_edited_message_that_is_refused_is_not_lost(lab: Lab) -> None:
         await expect(box).to_have_value("a draft")
 
 
-async def test_each_figure_says_what_it_means(lab: Lab) -> None:
+async def test_each_figure_says_what_it_means(window: Window) -> None:
     path = write_notebook(
-        lab,
+        window.lab,
         "figures.ipynb",
         "await chat.until(lambda chat: chat.sent)\n"
         "chat.lag = 0.05\n"
         'await chat.stream(text_chunks("word " * 200), pace=50)\n'
         'chat.set_row(usage={"completionTokens": 200.0})',
     )
-    async with open_notebook(lab, path) as notebook:
+    async with window.open_notebook(path) as notebook:
         await notebook.run_all()
         view = view_of(notebook)
         box = view.get_by_role("textbox", name="Message")
@@ -473,10 +486,10 @@ async def test_each_figure_says_what_it_means(lab: Lab) -> None:
 
 
 async def test_everything_is_reached_by_keyboard_in_the_order_that_is_seen(
-    lab: Lab,
+    window: Window,
 ) -> None:
     path = write_notebook(
-        lab,
+        window.lab,
         "keyboard.ipynb",
         'chat.ask("hello?")\n'
         "await chat.stream([\n"
@@ -484,7 +497,7 @@ async def test_everything_is_reached_by_keyboard_in_the_order_that_is_seen(
         '    *text_chunks("```py\\nx = 1\\n```\\n"),\n'
         "])",
     )
-    async with open_notebook(lab, path) as notebook:
+    async with window.open_notebook(path) as notebook:
         await notebook.run_all()
         view = view_of(notebook)
         await expect_status(view, "done")
@@ -506,11 +519,11 @@ FOCUSED = """() => {
 }"""
 
 
-async def test_the_reader_stays_where_they_are(lab: Lab) -> None:
+async def test_the_reader_stays_where_they_are(window: Window) -> None:
     """Scrolling up ends the following; the end of a turn, which makes JupyterLab put a
     new element in the place of the old, loses neither place, nor draft, nor focus."""
     path = write_notebook(
-        lab,
+        window.lab,
         "scroll.ipynb",
         "reply = [\n"
         '    *text_chunks("Hm.", part_id="reasoning-0", kind="reasoning"),\n'
@@ -518,7 +531,7 @@ async def test_the_reader_stays_where_they_are(lab: Lab) -> None:
         "]\n"
         "await chat.stream(reply, pace=40)",
     )
-    async with open_notebook(lab, path) as notebook:
+    async with window.open_notebook(path) as notebook:
         await notebook.run_all()
         view = view_of(notebook)
         log = view.get_by_role("log")
@@ -552,15 +565,15 @@ async def test_the_reader_stays_where_they_are(lab: Lab) -> None:
         assert await log.evaluate(AT_END)
 
 
-async def test_code_and_messages_are_copied(lab: Lab) -> None:
+async def test_code_and_messages_are_copied(window: Window) -> None:
     path = write_notebook(
-        lab,
+        window.lab,
         "copy.ipynb",
         "chat.begin()\n"
         'chat.feed(*text_chunks("See *this*:\\n\\n```py\\nx = \\"<1>\\"\\n```\\n"))\n'
         "chat.end()",
     )
-    async with open_notebook(lab, path) as notebook:
+    async with window.open_notebook(path) as notebook:
         await notebook.run_all()
         view = view_of(notebook)
         await expect_status(view, "done")
@@ -651,9 +664,9 @@ TEXTS = [
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-async def test_it_is_readable_in_both_themes(lab: Lab, dark: bool) -> None:
-    path = write_notebook(lab, "looks.ipynb", EVERYTHING)
-    async with open_notebook(lab, path, width=900, height=1600) as notebook:
+async def test_it_is_readable_in_both_themes(window: Window, dark: bool) -> None:
+    path = write_notebook(window.lab, "looks.ipynb", EVERYTHING)
+    async with window.open_notebook(path, width=900, height=1600) as notebook:
         await notebook.set_theme(dark=dark)
         await notebook.run_all()
         view = view_of(notebook)
@@ -679,7 +692,7 @@ async def test_it_is_readable_in_both_themes(lab: Lab, dark: bool) -> None:
         await notebook.set_theme(dark=False)
 
 
-async def test_what_was_said_never_becomes_markup(lab: Lab) -> None:
+async def test_what_was_said_never_becomes_markup(window: Window) -> None:
     evil = (
         "<img src=x onerror='globalThis.harmed = true'><script>harmed = 1</script>"
         "![i](http://elsewhere.test/i.png) [a](javascript:harmed=1) "
@@ -687,7 +700,7 @@ async def test_what_was_said_never_becomes_markup(lab: Lab) -> None:
         "[d](vbscript:x) [e](//elsewhere.test) <http://elsewhere.test/ok>"
     )
     path = write_notebook(
-        lab,
+        window.lab,
         "evil.ipynb",
         f"evil = {evil!r}\n"
         "chat.ask(evil)\n"
@@ -701,7 +714,7 @@ async def test_what_was_said_never_becomes_markup(lab: Lab) -> None:
         'chat.end("failed", llmModel=evil, error=evil)\n'
         "view.close()",
     )
-    async with open_notebook(lab, path) as notebook:
+    async with window.open_notebook(path) as notebook:
         loaded: list[str] = []
         notebook.page.on("request", lambda request: loaded.append(request.url))
         await notebook.run_all()
@@ -716,53 +729,61 @@ async def test_what_was_said_never_becomes_markup(lab: Lab) -> None:
         assert [url for url in loaded if "elsewhere" in url] == []
 
 
-@pytest.mark.parametrize("saves_state", [False, True], ids=["default", "saves state"])
+@pytest_asyncio.fixture(
+    loop_scope="module", params=[False, True], ids=["default", "saves state"]
+)
+async def saves_state(
+    window: Window, request: pytest.FixtureRequest
+) -> AsyncIterator[bool]:
+    """Whether JupyterLab keeps the state of widgets. By default it keeps none."""
+    plugin = "/lab/api/settings/@jupyter-widgets/jupyterlab-manager:plugin"
+    if request.param:
+        await window.drop_page()  # settings are read when a page is loaded
+        window.lab.call("PUT", plugin, {"raw": '{"saveState": true}'})
+    yield request.param
+    if request.param:
+        await window.drop_page()
+        window.lab.call("PUT", plugin, {"raw": "{}"})
+
+
 async def test_a_notebook_that_is_opened_again_shows_what_was_said(
-    tmp_path: Path, saves_state: bool
+    window: Window, saves_state: bool
 ) -> None:
-    """With a new kernel, which knows no widget. By default JupyterLab keeps none."""
-    require_browser()
-    folder, state = tmp_path / "notebooks", tmp_path / "state"
-    folder.mkdir()
-    settings = state / "settings" / "@jupyter-widgets" / "jupyterlab-manager"
-    settings.mkdir(parents=True)
-    (settings / "plugin.jupyterlab-settings").write_text(
-        json.dumps({"saveState": saves_state})
+    """In a new page, with a new kernel, which knows no widget."""
+    path = write_notebook(
+        window.lab,
+        "again.ipynb",
+        'chat.ask("hello?")\n'
+        'await chat.stream(text_chunks("# Head\\n\\nThe **reply**"))',
     )
-    with start_lab(folder, state) as lab:
-        path = write_notebook(
-            lab,
-            "again.ipynb",
-            'chat.ask("hello?")\n'
-            'await chat.stream(text_chunks("# Head\\n\\nThe **reply**"))',
-        )
-        async with open_notebook(lab, path) as notebook:
-            await notebook.run_all()
-            await expect_status(view_of(notebook), "done")
-            await notebook.until_idle()
-            await notebook.page.wait_for_selector("kit-chat-place .kit-chat")
-            await notebook.save()
-            await expect(notebook.page.locator(".jp-mod-dirty")).to_have_count(0)
-        saved = nbformat.read(folder / path, as_version=4)
-        (output,) = saved.cells[0].outputs
-        assert sorted(output.data) == ["text/html", "text/plain"]
-        async with open_notebook(lab, path) as notebook:
-            shown = notebook.page.locator(".jp-OutputArea-output")
-            await expect(shown).to_have_count(1)
-            reply = shown.locator("strong", has_text="reply").locator("visible=true")
-            await expect(reply).to_be_visible()
-            await expect(shown).not_to_contain_text("Error displaying widget")
-            await expect(view_of(notebook)).to_have_count(int(saves_state))
-            assert notebook.complaints == []
+    async with window.open_notebook(path, keep=False) as notebook:
+        await notebook.run_all()
+        await expect_status(view_of(notebook), "done")
+        await notebook.until_idle()
+        await notebook.page.wait_for_selector("kit-chat-place .kit-chat")
+        await notebook.save()
+        await expect(notebook.page.locator(".jp-mod-dirty")).to_have_count(0)
+    saved = nbformat.read(window.lab.folder / path, as_version=4)
+    (output,) = saved.cells[0].outputs
+    assert sorted(output.data) == ["text/html", "text/plain"]
+    assert ("widgets" in saved.metadata) == saves_state
+    async with window.open_notebook(path) as notebook:
+        shown = notebook.page.locator(".jp-OutputArea-output")
+        await expect(shown).to_have_count(1)
+        reply = shown.locator("strong", has_text="reply").locator("visible=true")
+        await expect(reply).to_be_visible()
+        await expect(shown).not_to_contain_text("Error displaying widget")
+        await expect(view_of(notebook)).to_have_count(int(saves_state))
+        assert notebook.complaints == []
 
 
-async def test_a_saved_notebook_is_read_without_a_kernel(lab: Lab) -> None:
+async def test_a_saved_notebook_is_read_without_a_kernel(window: Window) -> None:
     """A file that papermill wrote is not trusted: JupyterLab cleans its HTML."""
-    path = lab.folder / write_notebook(lab, "saved.ipynb", EVERYTHING)
+    path = window.lab.folder / write_notebook(window.lab, "saved.ipynb", EVERYTHING)
     executed = nbformat.read(path, as_version=4)
     await NotebookClient(executed, timeout=60, kernel_name="python3").async_execute()
     nbformat.write(executed, path)
-    async with open_notebook(lab, path.name) as notebook:
+    async with window.open_notebook(path.name) as notebook:
         output = notebook.page.locator(".jp-RenderedHTML").first
         head = output.get_by_text("Head", exact=True)
         assert await head.evaluate("e => getComputedStyle(e).fontWeight") == "700"

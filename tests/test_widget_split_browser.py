@@ -1,13 +1,18 @@
 """Two chats side by side in a real browser: one box, two replies, two status lines."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 
 import pytest
-from browser import Lab, open_notebook, require_browser, start_lab
+import pytest_asyncio
+from browser import Window, open_window, require_browser, start_lab
 from playwright.async_api import Locator, expect
 from widget_page import expect_output, view_of, write_notebook
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.timeout(180),
+]
 
 TWO = """
 left, right = FakeChat(), FakeChat()
@@ -24,21 +29,24 @@ async def answer_both():
 REPORT = 'print("ended", left.rows[-1]["status"], right.rows[-1]["status"])'
 
 
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def window(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Window]:
     require_browser()
     folder = tmp_path_factory.mktemp("notebooks")
-    with start_lab(folder, tmp_path_factory.mktemp("lab")) as running:
-        yield running
+    with start_lab(folder, tmp_path_factory.mktemp("lab")) as lab:
+        async with open_window(lab) as window:
+            yield window
 
 
 async def expect_state(pane: Locator, state: str) -> None:
     await expect(pane).to_have_attribute("data-status", state, timeout=30_000)
 
 
-async def test_one_message_is_answered_on_both_sides(lab: Lab) -> None:
-    path = write_notebook(lab, "both.ipynb", "await answer_both()", REPORT, show=TWO)
-    async with open_notebook(lab, path, width=1400) as notebook:
+async def test_one_message_is_answered_on_both_sides(window: Window) -> None:
+    path = write_notebook(
+        window.lab, "both.ipynb", "await answer_both()", REPORT, show=TWO
+    )
+    async with window.open_notebook(path, width=1400) as notebook:
         await notebook.run_all()
         view = view_of(notebook)
         left = view.get_by_role("group", name="Socket.IO")
@@ -64,9 +72,9 @@ async def test_one_message_is_answered_on_both_sides(lab: Lab) -> None:
         assert notebook.complaints == []
 
 
-async def test_a_side_that_refused_is_sent_it_again(lab: Lab) -> None:
+async def test_a_side_that_refused_is_sent_it_again(window: Window) -> None:
     path = write_notebook(
-        lab,
+        window.lab,
         "refused.ipynb",
         'left.refusal = KitError("There is no connection.")',
         "await right.until(lambda chat: chat.sent)",
@@ -74,7 +82,7 @@ async def test_a_side_that_refused_is_sent_it_again(lab: Lab) -> None:
         'await left.until(lambda chat: chat.sent)\nprint("got", left.sent, right.sent)',
         show=TWO,
     )
-    async with open_notebook(lab, path, width=1400) as notebook:
+    async with window.open_notebook(path, width=1400) as notebook:
         await notebook.run_all()
         view = view_of(notebook)
         left = view.get_by_role("group", name="Socket.IO")
@@ -91,14 +99,14 @@ async def test_a_side_that_refused_is_sent_it_again(lab: Lab) -> None:
         await expect(left.get_by_role("alert")).to_have_count(0)
 
 
-async def test_a_message_that_both_refuse_comes_back(lab: Lab) -> None:
+async def test_a_message_that_both_refuse_comes_back(window: Window) -> None:
     path = write_notebook(
-        lab,
+        window.lab,
         "both_refuse.ipynb",
         'left.refusal = right.refusal = KitError("There is no connection.")',
         show=TWO,
     )
-    async with open_notebook(lab, path, width=1400) as notebook:
+    async with window.open_notebook(path, width=1400) as notebook:
         await notebook.run_all()
         await notebook.until_idle()
         view = view_of(notebook)
@@ -112,10 +120,10 @@ async def test_a_message_that_both_refuse_comes_back(lab: Lab) -> None:
 
 @pytest.mark.parametrize(("width", "beside"), [(1400, True), (760, False)])
 async def test_in_a_narrow_output_the_sides_are_stacked(
-    lab: Lab, width: int, beside: bool
+    window: Window, width: int, beside: bool
 ) -> None:
-    path = write_notebook(lab, "narrow.ipynb", 'left.ask("x")', show=TWO)
-    async with open_notebook(lab, path, width=width) as notebook:
+    path = write_notebook(window.lab, "narrow.ipynb", 'left.ask("x")', show=TWO)
+    async with window.open_notebook(path, width=width) as notebook:
         await notebook.run_all()
         view = view_of(notebook)
         await expect(view.locator("[data-role=user]")).to_have_count(1)
