@@ -383,8 +383,9 @@ async def test_the_application_is_told_to_stop(
         stack.set_flags(realtime=option is not None, option=option or 1)
         await stack.app.start()
         stop = the_hybrid_hook if option == 2 else the_event
-        for moment in MOMENTS:
-            await stop_in_the_application(stack, moment, stop)
+        await asyncio.gather(
+            *(stop_in_the_application(stack, moment, stop) for moment in MOMENTS)
+        )
 
 
 async def stop_in_the_application(
@@ -392,13 +393,15 @@ async def stop_in_the_application(
 ) -> None:
     scenario, _, prompt = MOMENTS[moment]
     task_id = await stack.create_task(moment)
-    before = len(await stack.provider_log())
 
     async def asked() -> list[dict[str, Any]]:
-        return (await stack.provider_log())[before:]
+        """What the provider was asked here; other tasks are stopped meanwhile."""
+        log = await stack.provider_log()
+        return [entry for entry in log if f"({moment})" in entry["prompt"]]
 
     async with await use_task_socket(task_id, socket_url=stack.app.url) as page:
-        await page.send_message(prompt, model=f"claude-scripted-{scenario}")
+        model = f"claude-scripted-{scenario}"
+        await page.send_message(f"{prompt} ({moment})", model=model)
         while not any(is_under_way(moment, request) for request in await asked()):
             pass
     # The page is closed, and loaded again.
@@ -409,10 +412,11 @@ async def stop_in_the_application(
     assert len(await asked()) == 1
     async with await use_task_socket(task_id, socket_url=stack.app.url) as page:
         await page.until_settled()
-        await page.send_message("and now?", model="claude-scripted-text:tokens=3")
+        now = f"and now? ({moment})"
+        await page.send_message(now, model="claude-scripted-text:tokens=3")
         await page.until(lambda h: h.task_status == "COMPLETED", timeout=20)
     [_, last] = await asked()
-    assert last["prompt"].endswith("and now?")
+    assert last["prompt"].endswith(now)
 
 
 def is_under_way(moment: str, request: dict[str, Any]) -> bool:
