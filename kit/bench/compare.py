@@ -104,7 +104,8 @@ async def compare(
     fast as possible), `concurrent` replies, `lengths` in tokens and `viewers` of each
     reply; the first one `rounds` times. For each of `delays`, in seconds of network
     each way, one reply at the first pace. The bytes of replies of `byte_lengths` tokens
-    are counted, and viewers join late and are away for `absence` seconds, 0 for none.
+    at that pace are counted, and viewers join late and are away for `absence` seconds,
+    0 for none.
 
     Starts what it needs (a provider, a server for each of `ways`) and stops it, also
     when it is cancelled. `on_step` is told what is measured next; without it a notebook
@@ -127,6 +128,7 @@ async def compare(
         rounds=rounds,
         ways=ways,
         byte_lengths=byte_lengths,
+        byte_pace=pace,
         # Long enough that a viewer is back before the end.
         absence=Load(int((absence + 4) * pace), pace) if absence else None,
         absence_seconds=absence,
