@@ -65,6 +65,7 @@ CHROMIUM_FLAGS = [
     "--disable-sync",
 ]
 START_TIMEOUT = 60.0  # seconds; two or three on a quiet machine
+expect.set_options(timeout=20_000)  # ms; other tests share the machine
 
 
 def find_chromium() -> str | None:
@@ -304,9 +305,8 @@ class Notebook:
 
     async def until_idle(self, timeout: float = 60.0) -> None:
         """Wait until the kernel has run everything."""
-        async with asyncio.timeout(
-            timeout
-        ):  # cells get their star only some time later
+        async with asyncio.timeout(timeout):
+            # Cells get their star only some time later.
             await self.page.evaluate("() => globalThis.ranAll")
         await self.page.wait_for_function(
             """() => {
