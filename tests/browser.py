@@ -237,11 +237,7 @@ class Notebook:
 
     async def run_all(self) -> None:
         """Start running all cells; does not wait for them."""
-        await self.page.evaluate(
-            """() => {
-              globalThis.ranAll = jupyterapp.commands.execute('notebook:run-all-cells');
-            }"""
-        )
+        await self.command("notebook:run-all-cells")
 
     async def open(self, path: str) -> None:
         """Open another notebook beside this one, in front, and wait for its kernel."""
@@ -304,16 +300,15 @@ class Notebook:
         await _wait_until_ready(self.page)
 
     async def until_idle(self, timeout: float = 60.0) -> None:
-        """Wait until the kernel has run everything."""
-        async with asyncio.timeout(timeout):
-            # Cells get their star only some time later.
-            await self.page.evaluate("() => globalThis.ranAll")
+        """Wait until the kernel has run all cells."""
         await self.page.wait_for_function(
             """() => {
-              const { session } = jupyterapp.shell.currentWidget.sessionContext;
-              const prompts = [...document.querySelectorAll('.jp-InputArea-prompt')];
-              return session?.kernel?.status === 'idle'
-                && !prompts.some(each => each.textContent.includes('[*]'));
+              const { content, sessionContext } = jupyterapp.shell.currentWidget;
+              const cells = content.widgets.map(each => each.model);
+              // A cell that waits for its turn has neither a star nor a number.
+              return sessionContext.session?.kernel?.status === 'idle' && cells.every(
+                each => each.type !== 'code' || each.executionCount !== null
+              );
             }""",
             timeout=timeout * 1000,
         )

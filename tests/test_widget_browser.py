@@ -11,7 +11,13 @@ import pytest_asyncio
 from browser import Window, open_window, require_browser, start_lab
 from nbclient import NotebookClient
 from playwright.async_api import expect
-from widget_page import expect_output, expect_status, view_of, write_notebook
+from widget_page import (
+    expect_output,
+    expect_status,
+    until_settled,
+    view_of,
+    write_notebook,
+)
 
 pytestmark = [
     pytest.mark.browser,
@@ -339,7 +345,7 @@ async def test_a_refused_message_comes_back(window: Window) -> None:
     )
     async with window.open_notebook(path) as notebook:
         await notebook.run_all()
-        await notebook.until_idle()
+        await until_settled(notebook)
         view = view_of(notebook)
         box = view.get_by_role("textbox", name="Message")
         await box.fill("hello")
@@ -437,7 +443,7 @@ async def test_an_edited_message_that_is_refused_is_not_lost(window: Window) -> 
     )
     async with window.open_notebook(path) as notebook:
         await notebook.run_all()
-        await notebook.until_idle()
+        await until_settled(notebook)
         view = view_of(notebook)
         box = view.get_by_role("textbox", name="Message")
         await box.fill("a draft")
@@ -501,7 +507,7 @@ async def test_everything_is_reached_by_keyboard_in_the_order_that_is_seen(
         await notebook.run_all()
         view = view_of(notebook)
         await expect_status(view, "done")
-        await notebook.until_idle()
+        await until_settled(notebook)
         await view.get_by_role("log").focus()
         seen: list[str] = []
         for _ in range(9):
@@ -544,7 +550,9 @@ async def test_the_reader_stays_where_they_are(window: Window) -> None:
         await log.hover()
         await notebook.page.mouse.wheel(0, -10_000)
         await expect(jump).to_be_visible()
-        assert await log.evaluate("log => log.scrollTop") == 0
+        await notebook.page.wait_for_function(  # it scrolls smoothly
+            "() => document.querySelector('.kit-log').scrollTop === 0"
+        )
         await log.evaluate("log => { log.scrollTop = 37 }")
         box = view.get_by_role("textbox", name="Message")
         await box.fill("a draft")
@@ -759,8 +767,7 @@ async def test_a_notebook_that_is_opened_again_shows_what_was_said(
     async with window.open_notebook(path, keep=False) as notebook:
         await notebook.run_all()
         await expect_status(view_of(notebook), "done")
-        await notebook.until_idle()
-        await notebook.page.wait_for_selector("kit-chat-place .kit-chat")
+        await until_settled(notebook)
         await notebook.save()
         await expect(notebook.page.locator(".jp-mod-dirty")).to_have_count(0)
     saved = nbformat.read(window.lab.folder / path, as_version=4)

@@ -6,7 +6,7 @@ import pytest
 import pytest_asyncio
 from browser import Window, open_window, require_browser, start_lab
 from playwright.async_api import Locator, expect
-from widget_page import expect_output, view_of, write_notebook
+from widget_page import expect_output, until_settled, view_of, write_notebook
 
 pytestmark = [
     pytest.mark.browser,
@@ -108,7 +108,7 @@ async def test_a_message_that_both_refuse_comes_back(window: Window) -> None:
     )
     async with window.open_notebook(path, width=1400) as notebook:
         await notebook.run_all()
-        await notebook.until_idle()
+        await until_settled(notebook)
         view = view_of(notebook)
         box = view.get_by_role("textbox", name="Message")
         await box.fill("hello")

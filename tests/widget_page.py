@@ -6,7 +6,13 @@ from browser import Lab, Notebook
 from browser import write_notebook as write
 from playwright.async_api import Locator, expect
 
-__all__ = ["expect_output", "expect_status", "view_of", "write_notebook"]
+__all__ = [
+    "expect_output",
+    "expect_status",
+    "until_settled",
+    "view_of",
+    "write_notebook",
+]
 
 SETUP = f"""
 import asyncio, sys
@@ -31,6 +37,12 @@ def write_notebook(lab: Lab, name: str, *cells: str, show: str = ONE) -> str:
 
 def view_of(notebook: Notebook) -> Locator:
     return notebook.page.locator(".kit-chat")
+
+
+async def until_settled(notebook: Notebook) -> None:
+    """Wait until all cells have been run, and the view has gone into its place."""
+    await notebook.until_idle()
+    await notebook.page.wait_for_selector("kit-chat-place .kit-chat")
 
 
 async def expect_status(view: Locator, status: str) -> None:

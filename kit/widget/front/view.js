@@ -12,6 +12,11 @@ const ENDINGS = {
   failed: "The reply failed.",
 };
 
+/** What stays where it is when an output is refreshed: a cell's outputs. */
+export function homeOf(el) {
+  return el.closest(".jp-OutputArea") ?? el.parentElement;
+}
+
 export class View {
   constructor(feeds) {
     this.el = null; // where it is
@@ -42,7 +47,7 @@ export class View {
     const { input } = this.composer;
     const hadFocus = performance.now() - this.leftAt < FOCUS_GAP;
     this.el = el;
-    this.home = el.parentElement;
+    this.home = homeOf(el);
     el.append(this.root);
     this.composer.fit();
     for (const pane of this.panes) pane.appear();

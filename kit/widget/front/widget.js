@@ -3,9 +3,10 @@
 import { Feed } from "./feed.js";
 import { Kernel } from "./kernel.js";
 import { fillPlaces, hasPlaces } from "./place.js";
-import { View } from "./view.js";
+import { homeOf, View } from "./view.js";
 
 const CHECK_PACE = 2000; // ms
+const LINGER = 5000; // ms that a view waits for the element that takes the place of its own
 
 /** The widget, shared by all of its views. */
 class Widget {
@@ -44,7 +45,7 @@ class Widget {
    * Show a view in `el`, as soon as that is on the page; call the result to end it.
    *
    * When an output is refreshed, JupyterLab puts another element in the place of the
-   * first and keeps that as well. The view then moves, with whatever the reader has
+   * first, which it keeps or drops. The view then moves, with whatever the reader has
    * written, folded and scrolled to.
    */
   open(el) {
@@ -52,7 +53,7 @@ class Widget {
     let view = null;
     const settle = () => {
       if (view || !el.isConnected) return;
-      view = this.#leftBehind(el.parentElement) ?? new View(this.feeds);
+      view = this.#leftBehind(el) ?? new View(this.feeds);
       this.views.add(view);
       view.moveTo(el);
     };
@@ -61,13 +62,16 @@ class Widget {
     return () => {
       appearing.disconnect();
       el.classList.remove("kit-view");
-      if (view?.el !== el) return; // it has moved on
-      this.views.delete(view);
-      view.end();
+      setTimeout(() => {
+        if (view?.el !== el) return; // it has moved on
+        this.views.delete(view);
+        view.end();
+      }, LINGER);
     };
   }
 
-  #leftBehind(home) {
+  #leftBehind(el) {
+    const home = homeOf(el);
     return [...this.views].find((view) => view.home === home && !view.el.isConnected);
   }
 }
