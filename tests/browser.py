@@ -242,8 +242,19 @@ class Notebook:
     async def open(self, path: str) -> None:
         """Open another notebook beside this one, in front, and wait for its kernel."""
         await self.command("docmanager:open", {"path": path})
+        # A page that is just loaded may still put its launcher in front.
         await self.page.wait_for_function(
-            "path => jupyterapp.shell.currentWidget?.context?.path === path", arg=path
+            """path => {
+              const { shell } = jupyterapp;
+              const opened = [...shell.widgets('main')];
+              const wanted = opened.find(each => each.context?.path === path);
+              if (wanted && shell.currentWidget !== wanted) {
+                shell.activateById(wanted.id);
+              }
+              return wanted && shell.currentWidget === wanted;
+            }""",
+            arg=path,
+            timeout=START_TIMEOUT * 1000,
         )
         await _wait_until_ready(self.page)
 
