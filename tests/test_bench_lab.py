@@ -91,6 +91,11 @@ async def test_a_reply_that_is_refused_is_an_error_that_says_so(tmp_path: Path) 
         with pytest.raises(KitError):
             await lab.ways["kit"].watch("no such task")
         assert_whole(await lab.run("kit", Load(tokens=5, pace=0)))
+        assert len(await lab.provider_log()) > 1
+        await lab.forget_replies()
+        assert await lab.provider_log() == []
+        assert_whole(await lab.run("kit", Load(tokens=5, pace=0)))
+        assert len(await lab.provider_log()) == 1
 
 
 @pytest.mark.timeout(120)

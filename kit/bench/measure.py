@@ -176,6 +176,7 @@ class Measurement:
 
         async def work() -> None:
             ways = self.plan.ways
+            await self._lab.forget_replies()
             late = (join_late(self._lab, way, load) for way in ways)
             gone = (away(self._lab, way, load, seconds) for way in ways)
             seen = await asyncio.gather(*late, *gone)
