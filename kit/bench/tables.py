@@ -27,7 +27,7 @@ TITLES = {
     "guide": "guide on Convex",
     "guide-text": "guide, text alone",
     "kit": "kit on Convex",
-    "kit-billed": "kit, as where appends are billed",
+    "kit-billed": "kit, as on Convex",
 }
 
 
@@ -148,8 +148,8 @@ def byte_table(results: Results) -> Table:
         ),
         rows,
         texts=2,
-        note="Where appends are billed, the flush interval is 250 ms: the default on "
-        "Convex. Pushed: on the wire, the reply's end included. Compressed: what these "
+        note="As on Convex, where appends are billed: with the flush interval that is "
+        "the default there, 250 ms. Pushed: on the wire, the reply's end included. Compressed: what these "
         "messages would take as a browser has them from a real Convex, "
         "permessage-deflate. Of documents written: the texts of documents, each time "
         "one is stored. Written by processes: what those that store hand to the "
