@@ -148,12 +148,13 @@ def byte_table(results: Results) -> Table:
         ),
         rows,
         texts=2,
-        note="As on Convex, where appends are billed: with the flush interval that is "
-        "the default there, 250 ms. Pushed: on the wire, the reply's end included. Compressed: what these "
-        "messages would take as a browser has them from a real Convex, "
-        "permessage-deflate. Of documents written: the texts of documents, each time "
-        "one is stored. Written by processes: what those that store hand to the "
-        "operating system, SQLite's pages and log included.",
+        note="As on Convex, where appends are billed: with the flush interval that "
+        "is the default there, 250 ms. Pushed: on the wire, the reply's end "
+        "included. Compressed: what these messages would take as a browser has "
+        "them from a real Convex, permessage-deflate. Of documents written: the "
+        "texts of documents, each time one is stored. Written by processes: "
+        "what those that store hand to the operating system, SQLite's pages and "
+        "log included.",
     )
 
 
