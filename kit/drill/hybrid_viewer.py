@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from kit.app.hooks import HybridTask, use_hybrid_task
-from kit.app.hooks.source import HookChange
+from kit.app.hooks.source import Hook
 from kit.client import Deployment
 from kit.drill.history import Row, ViewerSeen
-from kit.drill.viewers import LIVE, PartsModel, Viewer
+from kit.drill.viewers import LIVE, HookViewer
 
 __all__ = ["HybridViewer"]
 
 
-class HybridViewer(Viewer):
+class HybridViewer(HookViewer):
     """Sees what somebody sees who uses the application through the hybrid hook."""
 
     def __init__(
@@ -32,40 +32,21 @@ class HybridViewer(Viewer):
         super().__init__(seen, clock)
         self._socket_url = socket_url
         self._sent = sent
-        self._hook: HybridTask | None = None
-        self._model: PartsModel | None = None
-        self._stop_observing: Callable[[], None] = lambda: None
 
     @property
     def hook(self) -> HybridTask:
-        assert self._hook is not None, "it has not joined yet"
-        return self._hook
+        hook = super().hook
+        assert isinstance(hook, HybridTask)
+        return hook
 
-    async def start(self, task_id: str, deployment: Deployment) -> None:
-        self._hook = await use_hybrid_task(
+    async def _join(self, task_id: str, deployment: Deployment) -> Hook:
+        return await use_hybrid_task(
             task_id, deployment=deployment, socket_url=self._socket_url
         )
-        self._model = PartsModel(self._hook)
-        self._stop_observing = self._hook.observe(self._take)
-        self._read()
-
-    async def close(self) -> None:
-        self._stop_observing()
-        if self._hook is not None:
-            await self._hook.aclose()
-
-    def _take(self, change: HookChange) -> None:
-        assert self._model is not None
-        self._model.take(change)
-        self._read()
 
     def _read(self) -> None:
-        hook, seen = self.hook, self.seen
-        seen.rows = list(hook.messages)
-        seen.is_streaming = hook.is_streaming
-        seen.connection = hook.connection
+        super()._read()
         self._note_doubles()
-        self._note(self._live)
 
     def _note_doubles(self) -> None:
         replies = [row for row in self.seen.rows if row["role"] == "ASSISTANT"]

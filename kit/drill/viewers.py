@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
-from kit.app.hooks import MessageStreaming, use_message_streaming
+from kit.app.hooks import use_message_streaming
 from kit.app.hooks.source import Hook, HookChange, PartsChanged, PartsReset
 from kit.app.hooks.stream_follower import StreamFollower
 from kit.client import Deployment
@@ -121,17 +121,25 @@ class HookViewer(Viewer):
 
     def __init__(self, seen: ViewerSeen, clock: Callable[[], float]) -> None:
         super().__init__(seen, clock)
-        self._hook: MessageStreaming | None = None
+        self._hook: Hook | None = None
         self._model: PartsModel | None = None
         self._stop_observing: Callable[[], None] = lambda: None
 
+    @property
+    def hook(self) -> Hook:
+        assert self._hook is not None, "it has not joined yet"
+        return self._hook
+
     async def start(self, task_id: str, deployment: Deployment) -> None:
-        self._hook = await use_message_streaming(
-            task_id, deployment=deployment, timeout=JOIN_TIMEOUT
-        )
+        self._hook = await self._join(task_id, deployment)
         self._model = PartsModel(self._hook)
         self._stop_observing = self._hook.observe(self._take)
         self._read()
+
+    async def _join(self, task_id: str, deployment: Deployment) -> Hook:
+        return await use_message_streaming(
+            task_id, deployment=deployment, timeout=JOIN_TIMEOUT
+        )
 
     async def close(self) -> None:
         self._stop_observing()
@@ -144,18 +152,17 @@ class HookViewer(Viewer):
         self._read()
 
     def _read(self) -> None:
-        assert self._hook is not None
-        self.seen.rows = list(self._hook.messages)
-        self.seen.is_streaming = self._hook.is_streaming
-        self.seen.connection = self._hook.connection
+        hook, seen = self.hook, self.seen
+        seen.rows = list(hook.messages)
+        seen.is_streaming = hook.is_streaming
+        seen.connection = hook.connection
         self._note(self._live)
 
     def _live(self, row: Row) -> tuple[str, list[str]]:
         # The hook's own fields, not the model: that is told of one change at a time.
-        assert self._hook is not None
         assert self._model is not None
         others = (r for r in self.seen.rows if r is not row and r["status"] in LIVE)
-        live_ids = [] if any(others) else self._hook.streaming_parts_order
+        live_ids = [] if any(others) else self.hook.streaming_parts_order
         if row["_id"] != self._model.message_id:
             return "", live_ids
         return self._model.said(), live_ids
