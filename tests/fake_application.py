@@ -1,7 +1,8 @@
 """The application's Socket.IO server for tests of the hooks: it says what a test says.
 
 Keeps what clients sent, in order, and answers `get-chat-history` with `history`, unless
-`answers` is off. While `hears` is cleared it takes events and acknowledges none.
+`answers` is off. While `hears` is cleared it takes events and acknowledges none; one
+that never does, as the guide's own, takes them all the same.
 """
 
 import asyncio
@@ -17,15 +18,18 @@ TASK = "task-1"
 
 
 class FakeApplication:
-    def __init__(self) -> None:
+    def __init__(self, *, acknowledges: bool = True) -> None:
         self.url = ""
         self.answers = True
         self.history: list[dict[str, Any]] = []
         self.sent: list[tuple[str, Any]] = []
         self.news = asyncio.Event()
         self.hears = asyncio.Event()
-        self.hears.set()
-        self.sio = socketio.AsyncServer(async_mode="aiohttp", async_handlers=False)
+        if acknowledges:
+            self.hears.set()
+        self.sio = socketio.AsyncServer(
+            async_mode="aiohttp", async_handlers=not acknowledges
+        )
         self.sio.on("connect", self._connect)
         self.sio.on("*", self._receive)
         self.app = web.Application()
@@ -92,8 +96,10 @@ class FakeApplication:
 
 
 @asynccontextmanager
-async def fake_application() -> AsyncIterator[FakeApplication]:
-    application = FakeApplication()
+async def fake_application(
+    *, acknowledges: bool = True
+) -> AsyncIterator[FakeApplication]:
+    application = FakeApplication(acknowledges=acknowledges)
     async with serving(application.app) as url:
         application.url = url
         try:

@@ -290,16 +290,48 @@ async def test_a_connection_that_breaks_before_the_answer_is_told(
         await sending
 
 
-async def test_a_server_that_acknowledges_nothing_shows_that_it_hears(
+async def test_what_was_on_its_way_already_is_no_answer(
     application: FakeApplication, hook: TaskSocket
 ) -> None:
-    """As the guide's own application: what it sends then is its answer."""
+    """Such as the status that it is told on joining again, of the turn before."""
     application.hears.clear()
     sending = asyncio.create_task(hook.send_message("Hi"))
     await application.received("user-message")
+    await application.set_status("COMPLETED")
+    await seen(hook, "task-status-updated")
     assert not sending.done()
-    await application.set_status("RUNNING")
+    application.hears.set()
     assert await sending in sent_ids(application)
+
+
+async def test_the_answer_to_one_event_is_none_to_another(
+    application: FakeApplication, hook: TaskSocket
+) -> None:
+    application.hears.clear()
+    sending = asyncio.create_task(hook.send_message("Hi"))
+    await application.received("user-message")
+    stopping = asyncio.create_task(hook.stop_stream())
+    holding = application.hears
+    application.hears = asyncio.Event()
+    holding.set()
+    await sending
+    await application.received("stop-stream")
+    assert not stopping.done()
+    application.hears.set()
+    await stopping
+
+
+async def test_a_server_that_acknowledges_nothing_shows_that_it_hears() -> None:
+    """As the guide's own application: what it sends then is its answer."""
+    async with (
+        fake_application(acknowledges=False) as application,
+        await use_task_socket(TASK, socket_url=application.url) as hook,
+    ):
+        sending = asyncio.create_task(hook.send_message("Hi"))
+        await application.received("user-message")
+        assert not sending.done()
+        await application.set_status("RUNNING")
+        assert await sending in sent_ids(application)
 
 
 async def test_why_the_last_message_has_no_reply_is_shown(

@@ -54,6 +54,7 @@ class SocketConnection:
         self._reopening: asyncio.Task[None] | None = None
         self._dropping: asyncio.Task[object] | None = None
         self._is_open = False
+        self._acknowledges = False
         self._lost = asyncio.Event()
         self._asking: set[asyncio.Future[None]] = set()
 
@@ -87,21 +88,27 @@ class SocketConnection:
     async def emit(self, event: str, payload: dict[str, Any]) -> None:
         """Send an event. Raises ConnectionError while there is no connection."""
         try:
-            await self._client.emit(event, payload)
+            await self._client.emit(event, payload, callback=self._acknowledged)
         except socketio.exceptions.SocketIOError:
             raise ConnectionError(f"not connected to {self.url}") from None
 
     async def ask(self, event: str, payload: dict[str, Any]) -> None:
         """Send an event and wait until the server shows that it has come.
 
-        An acknowledgement shows that, or, of a server that does not acknowledge, any
-        event. Raises ConnectionError while there is no connection, Unanswered when it
-        ends, or says nothing for 5 s: then it counts as lost.
+        Its acknowledgement shows that. Of a server that has never acknowledged, any
+        event does, for want of better: it may have been on its way before. Raises
+        ConnectionError while there is no connection, Unanswered when it ends, or says
+        nothing for 5 s: then it counts as lost.
         """
         answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._asking.add(answered)
+
+        def acknowledged(*_: object) -> None:
+            self._acknowledged()
+            _answer(answered)
+
         try:
-            await self._client.emit(event, payload, callback=self._answer)
+            await self._client.emit(event, payload, callback=acknowledged)
             async with asyncio.timeout(ANSWER_TIMEOUT):
                 await answered
         except socketio.exceptions.SocketIOError:
@@ -114,10 +121,8 @@ class SocketConnection:
         finally:
             self._asking.discard(answered)
 
-    def _answer(self, *_: object) -> None:
-        for asking in self._asking:
-            if not asking.done():
-                asking.set_result(None)
+    def _acknowledged(self, *_: object) -> None:
+        self._acknowledges = True
 
     async def _drop(self) -> None:
         """Give up a connection that is dead and does not say so."""
@@ -163,5 +168,12 @@ class SocketConnection:
             self._reopening = spawn(self._reopen(), f"reconnect to {self.url}")
 
     async def _received(self, event: str, *payload: Any) -> None:
-        self._answer()
+        if not self._acknowledges:
+            for asking in self._asking:
+                _answer(asking)
         await self._on_event(event, payload[0] if payload else None)
+
+
+def _answer(asking: asyncio.Future[None]) -> None:
+    if not asking.done():
+        asking.set_result(None)
