@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kit.app.convex_chat import ConvexChat
-from kit.app.history import History
+from kit.app.history import History, Task
 from kit.app.tasks import Tasks
 from kit.errors import DeploymentUnreachable
 
@@ -121,3 +121,32 @@ async def test_clients_learn_of_a_status_that_sql_does_not_take(
     await Tasks(history, emitted.emit).set_status("unknown", "RUNNING")
     assert [event for _, event, _ in emitted] == ["task-status-updated"]
     assert "has no task unknown" in caplog.text
+
+
+async def test_an_older_status_is_never_told_after_a_newer_one(
+    history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who joins hears of one that was read before another client's message came."""
+    emitted = Emitted()
+    tasks = Tasks(history, emitted.emit)
+    task_id = await tasks.create("t")
+    await tasks.set_status(task_id, "COMPLETED")
+    read, goes_on = asyncio.Event(), asyncio.Event()
+    task = history.task
+
+    async def slowly(task_id: str) -> Task | None:
+        found = await task(task_id)
+        read.set()
+        await goes_on.wait()
+        return found
+
+    monkeypatch.setattr(history, "task", slowly)
+    joining = asyncio.create_task(tasks.tell(task_id))
+    await read.wait()
+    beginning = asyncio.create_task(tasks.set_status(task_id, "RUNNING"))
+    # Another task's is not kept waiting.
+    await tasks.set_status(await tasks.create("other"), "STOPPED")
+    goes_on.set()
+    await asyncio.gather(joining, beginning)
+    told = [payload["status"] for told, _, payload in emitted if told == task_id]
+    assert told == ["COMPLETED", "COMPLETED", "RUNNING"]

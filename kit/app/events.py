@@ -47,7 +47,7 @@ from aiohttp import web
 from kit.app.chat import DEFAULT_MODEL, ChatService, UserMessage
 from kit.app.history import History
 from kit.app.runs import WhenActive
-from kit.app.tasks import STATUS_EVENT, Tasks, status_payload
+from kit.app.tasks import Tasks
 from kit.deltas import valid_text
 from kit.errors import KitError
 from kit.serving import is_loopback
@@ -213,12 +213,11 @@ class SocketEvents:
     async def _join_task(self, sid: str, payload: _TaskPayload) -> None:
         """Join, and hear how the task is: what was told meanwhile is not told again."""
         await self._sio.enter_room(sid, _room(payload.taskId))
-        task = await self._tasks.find(payload.taskId)
-        if task is not None:
-            status = status_payload(
-                task["id"], task["status"], task.get("errorMessage")
-            )
-            await self._sio.emit(STATUS_EVENT, status, to=sid)
+
+        async def emit(_: str, event: str, payload: Any) -> None:
+            await self._sio.emit(event, payload, to=sid)
+
+        await self._tasks.tell(payload.taskId, emit)
 
     async def _leave_task(self, sid: str, payload: _TaskPayload) -> None:
         await self._sio.leave_room(sid, _room(payload.taskId))

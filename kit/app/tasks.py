@@ -7,19 +7,21 @@ not answer messages.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
+from weakref import WeakValueDictionary
 
 from kit.app.convex_chat import ConvexChat
 from kit.app.history import History, Task, TaskStatus
 from kit.errors import DatabaseError, DeploymentError
 
-__all__ = ["STATUS_EVENT", "Emit", "Tasks", "status_payload"]
+__all__ = ["Emit", "Tasks"]
 
-STATUS_EVENT = "task-status-updated"
+_STATUS_EVENT = "task-status-updated"
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +38,9 @@ class Tasks:
         self._history = history
         self._emit = emit
         self._convex = convex
+        # Held while a task's status is written or read, until it is emitted: an older
+        # one never comes after a newer one.
+        self._telling: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def create(self, title: str) -> str:
         """Create a task; its id, which is Convex's if the flag is on.
@@ -70,24 +75,31 @@ class Tasks:
         self, task_id: str, status: TaskStatus, error: str | None = None
     ) -> None:
         """Store the status and emit it. Clients learn of it even if SQL fails."""
-        try:
-            await self._history.set_task_status(task_id, status, error)
-        except DatabaseError as failure:
-            logger.warning("[CHAT] Task %s: %s", task_id, failure)
-        await self._emit(task_id, STATUS_EVENT, status_payload(task_id, status, error))
+        async with self._lock(task_id):
+            try:
+                await self._history.set_task_status(task_id, status, error)
+            except DatabaseError as failure:
+                logger.warning("[CHAT] Task %s: %s", task_id, failure)
+            payload = _status_payload(task_id, status, error)
+            await self._emit(task_id, _STATUS_EVENT, payload)
 
-    async def tell(self, task_id: str) -> None:
-        """Emit the status that is stored. Raises DatabaseError."""
-        task = await self._history.task(task_id)
-        if task is not None:
-            payload = status_payload(task_id, task["status"], task.get("errorMessage"))
-            await self._emit(task_id, STATUS_EVENT, payload)
+    async def tell(self, task_id: str, emit: Emit | None = None) -> None:
+        """Emit the stored status, to all or with `emit`. Raises DatabaseError."""
+        async with self._lock(task_id):
+            task = await self._history.task(task_id)
+            if task is not None:
+                payload = _status_payload(
+                    task_id, task["status"], task.get("errorMessage")
+                )
+                await (emit or self._emit)(task_id, _STATUS_EVENT, payload)
+
+    def _lock(self, task_id: str) -> asyncio.Lock:
+        return self._telling.setdefault(task_id, asyncio.Lock())
 
 
-def status_payload(
+def _status_payload(
     task_id: str, status: TaskStatus, error: str | None = None
 ) -> dict[str, Any]:
-    """What `task-status-updated` carries."""
     payload = {
         "taskId": task_id,
         "status": status,
