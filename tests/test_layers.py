@@ -105,8 +105,11 @@ def modules_importing(name: str) -> set[str]:
     }
 
 
-def test_only_one_module_imports_sqlite() -> None:
-    assert modules_importing("sqlite3") == {"kit.deployment.sqlite_file"}
+def test_only_two_modules_import_sqlite() -> None:
+    assert modules_importing("sqlite3") == {
+        "kit.deployment.checkpoints",
+        "kit.deployment.sqlite_file",
+    }
 
 
 def test_only_the_worker_makes_an_official_client() -> None:

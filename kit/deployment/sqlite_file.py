@@ -1,16 +1,15 @@
 """One SQLite file: statements, transactions, and errors that say what to do.
 
-Knows no table: what is kept in the file is `database`'s. The only module that imports
-sqlite3.
+Knows no table: what is kept in the file is `database`'s.
 
 **What a commit promises.** The file is in WAL mode with `synchronous=NORMAL`: a commit
 that has returned survives the end of this process, `kill -9` included, because it is
 with the operating system then; it is not forced to the disk one by one, so a power cut
 may take the last commits (never half of one, and the file stays whole).
 
-The file is locked (`locking_mode=EXCLUSIVE`) from the first write to the close: two
-deployments on one folder would not see each other's commits. The lock ends with the
-process.
+The folder is locked from `use_log` to the close: two deployments would not see each
+other's commits. The lock is a file of its own, because the database is open twice, the
+second time to make checkpoints (`checkpoints`). It ends with the process.
 
 One transaction at a time, in the thread that opened the file. After any error from
 SQLite the transaction can only be rolled back.
@@ -24,12 +23,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from kit.deployment.checkpoints import Checkpoints
 from kit.errors import DatabaseError
 
 __all__ = ["SqliteFile"]
 
 # How long to wait for the lock: a deployment that is being stopped needs a moment.
 LOCK_WAIT = 2.0  # s
+
+# The log has each page that a commit changes, whole: small pages make a small log.
+PAGE_SIZE = 1024  # bytes
+COMMITS_BETWEEN_CHECKPOINTS = 500
+# Should checkpoints lag behind, whoever commits makes one, and the log begins anew.
+LONGEST_LOG = 64 * 1024  # pages
 
 Cursor: TypeAlias = sqlite3.Cursor
 
@@ -38,33 +44,42 @@ class SqliteFile:
     """An open file. Every method raises DatabaseError."""
 
     def __init__(self, path: Path) -> None:
-        """Open or create the file, with its folder. It is locked by the first write."""
+        """Open or create the file, with its folder. Nothing is locked yet."""
         _make_folder(path.parent)
         self.path = path
         # The first error from SQLite in the transaction under way.
         self._failure: DatabaseError | None = None
         self._depth = 0  # of savepoints
+        self._commits = 0
+        self._checkpoints = Checkpoints(path)
         try:
-            self.connection = sqlite3.connect(
-                path, timeout=LOCK_WAIT, isolation_level=None
+            self.connection = sqlite3.connect(path, isolation_level=None)
+            self._lock = sqlite3.connect(
+                path.with_suffix(".lock"), timeout=LOCK_WAIT, isolation_level=None
             )
         except sqlite3.Error as error:
             raise _explain(path, error) from error
-        # Before anything is read: then there is no memory shared with others.
-        self.execute("PRAGMA locking_mode = EXCLUSIVE")
 
     def use_log(self) -> None:
-        """Keep a write-ahead log; nothing is written before this."""
+        """Lock the folder and keep a write-ahead log; nothing is written before."""
+        try:
+            self._lock.execute("BEGIN EXCLUSIVE")
+        except sqlite3.Error as error:
+            raise _explain(self.path, error) from error
+        self.execute(f"PRAGMA page_size = {PAGE_SIZE}")  # of a file that is new
         if self.value("PRAGMA journal_mode = WAL") != "wal":
             raise DatabaseError(
                 f"SQLite cannot keep a write-ahead log beside {self.path}. "
                 "Use a --data folder on a local disk."
             )
         self.execute("PRAGMA synchronous = NORMAL")
+        self.execute(f"PRAGMA wal_autocheckpoint = {LONGEST_LOG}")
 
     def close(self) -> None:
         """Release the lock; a transaction under way is undone."""
+        self._checkpoints.close()
         self.connection.close()
+        self._lock.close()
 
     # --- transactions ---------------------------------------------------------
 
@@ -77,6 +92,9 @@ class SqliteFile:
     def commit(self) -> None:
         """Store the transaction. When this raises, it is still to be rolled back."""
         self.execute("COMMIT")
+        self._commits += 1
+        if self._commits % COMMITS_BETWEEN_CHECKPOINTS == 0:
+            self._checkpoints.begin_one()
 
     def rollback(self) -> None:
         """Undo the transaction under way, if there is one."""
