@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from kit.deployment.deadline import FunctionTimedOut, run_with_deadline
+from kit.deployment.deadline import FunctionTimedOut, run_with_deadline, timers_kept
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no interval timers")
 
@@ -94,6 +94,22 @@ def test_an_alarm_that_came_due_meanwhile_goes_off_afterwards() -> None:
         with pytest.raises(FunctionTimedOut):
             run_with_deadline(0.05, spin)
         assert fired.wait(10)
+
+
+def test_timers_that_are_kept_stop_one_function_after_the_other() -> None:
+    before = handlers()
+    with timers_kept(0.02):
+        kept = handlers()
+        for _ in range(2):
+            assert run_with_deadline(1.0, lambda: 7) == 7
+            with pytest.raises(FunctionTimedOut):
+                run_with_deadline(0.02, spin)
+        with pytest.raises(FunctionTimedOut):
+            run_with_deadline(0.02, lambda: threading.Event().wait(60))
+        assert run_with_deadline(0.02, lambda: 7) == 7
+        assert handlers() == kept != before
+    assert handlers() == before
+    test_handlers_and_timers_are_given_back(spin)
 
 
 def test_outside_the_main_thread_nothing_is_installed() -> None:

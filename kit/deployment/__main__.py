@@ -23,6 +23,7 @@ from kit.deployment.admin_key import ADMIN_KEY_VARIABLE, load_admin_key
 from kit.deployment.auth import Authenticator
 from kit.deployment.auth_config import load_providers
 from kit.deployment.database import Database
+from kit.deployment.deadline import timers_kept
 from kit.deployment.engine import Engine
 from kit.deployment.functions import FunctionRegistry
 from kit.deployment.runtime import Runtime
@@ -50,7 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         registry = FunctionRegistry.load(*options.functions)
         database = Database.open(options.data, registry.schema)
         try:
-            asyncio.run(_serve(Engine(database, registry), auth, options))
+            with timers_kept():
+                asyncio.run(_serve(Engine(database, registry), auth, options))
         finally:
             database.close()
     except (ConfigError, DatabaseError, FunctionLoadError) as error:
