@@ -26,6 +26,7 @@ import io
 import itertools
 import logging
 import os
+import select
 import signal
 import sys
 import threading
@@ -225,17 +226,22 @@ async def run_until_end(
     executor = Executor(registry, output, time_limit=time_limit)
     ended = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, ended.set)
+    os.set_blocking(source, False)
+    lines = _Lines()
 
     def read() -> None:
-        """In a thread: an action that blocks the loop cannot hide the end of stdin."""
-        with contextlib.suppress(RuntimeError):  # the loop has closed by itself
-            for line in _lines(source):
-                loop.call_soon_threadsafe(executor.receive, line)
-            loop.call_soon_threadsafe(ended.set)
-        time.sleep(GRACE)
-        os._exit(0)
+        with contextlib.suppress(BlockingIOError):
+            data = os.read(source, 1 << 20)
+            for line in lines.feed(data):
+                loop.call_soon(executor.receive, line)
+            if not data:
+                loop.remove_reader(source)
+                ended.set()
 
-    threading.Thread(target=read, name="stdin", daemon=True).start()
+    loop.add_reader(source, read)
+    threading.Thread(
+        target=_exit_after_end, args=(source,), name="stdin", daemon=True
+    ).start()
     watching = asyncio.create_task(_end_if_blocked(block_limit))
     await executor.send(Ready())
     if names := os.environ.get(WARM_UP_VARIABLE):
@@ -265,19 +271,31 @@ async def _end_if_blocked(limit: float) -> None:
         await asyncio.sleep(limit / 10)
 
 
-def _lines(source: int) -> Iterator[bytes]:
-    """Lines from a file descriptor, until it ends.
+def _exit_after_end(source: int) -> None:
+    """In a thread: an action that blocks the loop cannot hide the end of stdin.
 
-    Not through a file object: its lock, held by a thread that waits in it, would abort
-    the interpreter on its way out.
+    Reads nothing: that is up to the loop, which would have to wait for this thread.
     """
-    pieces: list[bytes] = []
-    while data := os.read(source, 1 << 20):
+    end = select.poll()
+    end.register(source, 0)  # of all events, only that the other end is closed
+    end.poll()
+    time.sleep(GRACE)
+    os._exit(0)
+
+
+class _Lines:
+    """Lines out of data that is read piece by piece."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """The lines that `data` completes."""
         first, *others = data.split(b"\n")
-        pieces.append(first)
+        self._pieces.append(first)
         for start in others:
-            yield b"".join(pieces)
-            pieces = [start]
+            yield b"".join(self._pieces)
+            self._pieces = [start]
 
 
 def _take_over_stdio() -> tuple[int, BinaryIO]:
