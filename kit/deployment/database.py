@@ -245,13 +245,15 @@ class Database:
         self,
         row: int,
         text: str,
-        removed: Iterable[tuple[int, bytes]],
-        added: Iterable[tuple[int, bytes]],
+        removed: Sequence[tuple[int, bytes]],
+        added: Sequence[tuple[int, bytes]],
     ) -> None:
         """Replace a document's text, and the index entries that changed."""
         self._sqlite.execute("UPDATE documents SET text = ? WHERE row = ?", text, row)
-        self._remove_entries(removed)
-        self.add_entries((index_id, key, row) for index_id, key in added)
+        if removed:
+            self._remove_entries(removed)
+        if added:
+            self.add_entries((index_id, key, row) for index_id, key in added)
 
     def delete(self, row: int, entries: Iterable[tuple[int, bytes]]) -> None:
         """Remove a document with its index entries."""

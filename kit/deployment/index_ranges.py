@@ -7,7 +7,7 @@ those of Convex's `common/src/query.rs`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from kit.deployment.failures import UsageError
 from kit.deployment.ids import decode_id
@@ -28,8 +28,7 @@ __all__ = ["IndexRange"]
 _SEE = "For more information see https://docs.convex.dev/using/indexes."
 
 
-@dataclass(frozen=True)
-class _Bound:
+class _Bound(NamedTuple):
     field: str
     operator: Literal["==", ">", ">=", "<", "<="]
     value: Value | Unset
