@@ -46,7 +46,7 @@ def set_streams(found: Results, index: int, **changes: float) -> None:
     found.streams[index] = figures(figure.way, figure.load, **changes)
 
 
-KIT_ALONE, KIT_OF_50, KIT_OF_200 = 3, 7, 11
+KIT_ALONE, KIT_OF_50, BARE_OF_200, KIT_OF_200 = 3, 7, 8, 11
 
 
 def test_each_latency_is_held_to_its_own_limit() -> None:
@@ -63,6 +63,18 @@ def test_a_crowd_may_neither_lose_nor_fall_behind() -> None:
     assert worse(lambda r: set_streams(r, KIT_OF_200, lost=1)) == {name}
     assert worse(lambda r: set_streams(r, KIT_OF_200, drift=2.5)) == {name}
     assert worse(lambda r: set_streams(r, KIT_OF_200, milliseconds=900.0)) == set()
+
+
+def test_where_all_fall_behind_the_kit_does_so_more_slowly() -> None:
+    def all_late(kit_drift: float) -> Callable[[Results], None]:
+        def change(found: Results) -> None:
+            set_streams(found, BARE_OF_200, drift=6.0)
+            set_streams(found, KIT_OF_200, drift=kit_drift)
+
+        return change
+
+    assert worse(all_late(3.0)) == set()
+    assert worse(all_late(3.1)) == {"200 replies at 50 tokens/s"}
 
 
 def test_the_ratio_is_to_the_rival_of_the_same_load() -> None:

@@ -35,6 +35,10 @@ def is_in_the_file(sqlite: SqliteFile, text: str) -> bool:
     return text.encode() in sqlite.path.read_bytes()
 
 
+def threads() -> set[threading.Thread]:
+    return {found for found in threading.enumerate() if found.name == "checkpoints"}
+
+
 def size_of_log(sqlite: SqliteFile) -> int:
     return sqlite.path.with_name(f"{sqlite.path.name}-wal").stat().st_size
 
@@ -81,20 +85,20 @@ def test_the_thread_ends_with_the_file(
     sqlite: SqliteFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sqlite_file, "COMMITS_BETWEEN_CHECKPOINTS", 1)
-    before = threading.active_count()
+    before = threads()
     commit(sqlite, "one")
-    assert threading.active_count() == before + 1
+    (thread,) = threads() - before
     sqlite.close()
-    assert threading.active_count() == before
+    assert not thread.is_alive()
     assert is_in_the_file(sqlite, "one"), "closing makes a last one"
 
 
 def test_an_error_ends_it_without_a_word(tmp_path: Path) -> None:
     """Who commits makes the checkpoints then, and has the error to tell."""
     checkpoints = Checkpoints(tmp_path)  # no file: a folder
-    before = threading.active_count()
+    before = threads()
     checkpoints.begin_one()
-    while threading.active_count() > before:
+    while threads() > before:
         time.sleep(0.001)
     checkpoints.begin_one()
     checkpoints.close()
