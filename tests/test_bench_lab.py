@@ -1,5 +1,6 @@
 """The ways, running: the same reply through each, whole and on record."""
 
+import gc
 import os
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,7 @@ async def test_the_same_reply_comes_whole_in_every_way(tmp_path: Path) -> None:
                 for log in seen.logs:  # no token overtakes the network
                     assert log.times[0] - seen.reply.times[0] >= 0.01
     assert processes() == before
+    assert gc.isenabled()
 
 
 @pytest.mark.timeout(120)

@@ -152,8 +152,11 @@ def test_modules_are_imported_while_nobody_waits(tmp_path: Path) -> None:
     functions = tmp_path / "functions"
     functions.mkdir()
     (functions / "late.py").write_text(
-        "import asyncio, sys\n"
+        "import asyncio, gc, sys\n"
         "from kit.deployment.functions import action\n"
+        "@action()\n"
+        "async def passed_over(ctx, args):\n"
+        "    return gc.get_freeze_count() > 10_000\n"
         "@action()\n"
         "async def until_loaded(ctx, args):\n"
         "    while 'tomllib' not in sys.modules:\n"
@@ -165,6 +168,8 @@ def test_modules_are_imported_while_nobody_waits(tmp_path: Path) -> None:
         assert process.receive() == {"type": "Ready"}
         process.run(1, "late:until_loaded", {})
         assert process.receive()["value"] == "loaded"
+        process.run(2, "late:passed_over", {})
+        assert process.receive()["value"] is True
     finally:
         process.process.kill()
         _, stderr = process.process.communicate()

@@ -249,7 +249,8 @@ import kit.llm, kit.llm.route, kit.llm.wire, kit.llm.secret
 heavy = {"anthropic", "openai", "httpx2", "pydantic", "aiohttp"} & set(sys.modules)
 assert not heavy, heavy
 from kit.llm.route import load_sdk
-load_sdk("anthropic-messages")
+assert load_sdk("anthropic-messages")
+assert not load_sdk("anthropic-messages"), "it was there"
 assert "anthropic" in sys.modules and "openai" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=30)

@@ -1,4 +1,9 @@
-"""What the kit's servers share: who may reach them."""
+"""What the kit's servers share: who may reach them, what they do when they start."""
+
+import json
+import subprocess
+import sys
+import urllib.request
 
 import pytest
 
@@ -23,3 +28,29 @@ from kit.serving import is_loopback
 )
 def test_is_loopback(url: str, local: bool) -> None:
     assert is_loopback(url) is local
+
+
+SERVER = """
+import asyncio, gc
+from aiohttp import web
+from kit.serving import serve
+
+async def tell(request: web.Request) -> web.Response:
+    return web.json_response(gc.get_freeze_count())
+
+app = web.Application()
+app.add_routes([web.get("/", tell)])
+asyncio.run(serve(app, port=0))
+"""
+
+
+def test_a_servers_modules_are_passed_over_by_the_garbage_collector() -> None:
+    command = [sys.executable, "-c", SERVER]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        url = json.loads(server.stdout.readline())["url"]
+        with urllib.request.urlopen(url, timeout=10) as response:
+            passed_over = json.load(response)
+        server.terminate()
+        assert server.wait(10) == 0
+    assert passed_over > 10_000

@@ -27,6 +27,7 @@ from kit.llm.route import load_sdk, open_wire, route
 from kit.llm.wire import Turn
 from kit.parts import Chunk
 from kit.parts import Usage as CountedUsage
+from kit.serving import keep_loaded
 
 __all__ = [
     "LLMService",
@@ -126,7 +127,8 @@ class LLMService:
         except LLMError as error:
             yield _error(str(error))
             return
-        await asyncio.to_thread(load_sdk, chosen.wire)  # slow, the first time
+        if await asyncio.to_thread(load_sdk, chosen.wire):  # slow, the first time
+            keep_loaded()
         wire = open_wire(chosen)
         try:
             conversation = wire.conversation(

@@ -7,11 +7,12 @@ gives back what was seen; what that means is for others to say.
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import os
 import time
-from collections.abc import Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,7 @@ class Lab:
             before = relay.traffic.copy() if relay else None
             meter = UsageMeter(self._pids(way, viewers))
             started = time.monotonic()
+            resources.enter_context(_collector_at_rest())
             async with meter:
                 prompts = [self.new_prompt() for _ in tasks]
                 asked_at = time.time()
@@ -232,6 +234,19 @@ async def _until_ended(
         return all(task.done() and task.result() for task in waiting)
     finally:
         await cancel(*tasks)
+
+
+@contextmanager
+def _collector_at_rest() -> Iterator[None]:
+    """As `timeit` has it: the viewers are in this process, beside all that it keeps,
+    and a full collection would count as a late token."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _environment() -> dict[str, str]:

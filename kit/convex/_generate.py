@@ -25,6 +25,7 @@ from kit.llm.route import keys_in, load_sdk, open_wire, route
 from kit.llm.secret import Secret, redact
 from kit.llm.wire import Turn
 from kit.parts import Chunk, FinishReason, Usage, add_usage
+from kit.serving import keep_loaded
 from kit.writer import HEARTBEAT_INTERVAL, DeltaWriter, call_patiently
 
 __all__ = ["Job", "follow", "produce", "wait_for_turn"]
@@ -154,7 +155,8 @@ async def _read(ctx: Any, job: Job, writer: DeltaWriter, progress: _Progress) ->
             "streaming:context", {"messageId": job.message_id}
         )
         # In a thread: an SDK takes up to a second to import, and heartbeats go on.
-        await asyncio.to_thread(load_sdk, chosen.wire)
+        if await asyncio.to_thread(load_sdk, chosen.wire):
+            keep_loaded()
         wire = open_wire(chosen)
         try:
             tools = tools_named(job.tools)

@@ -54,7 +54,7 @@ from kit.deployment.executor_protocol import (
 from kit.deployment.failures import FunctionFailure, exception_of, failure_of
 from kit.deployment.functions import FunctionRegistry
 from kit.errors import FunctionLoadError
-from kit.serving import log_to_stderr
+from kit.serving import keep_loaded, log_to_stderr
 from kit.values import InvalidValue, JsonValue, Value, decode, encode, from_json
 
 __all__ = ["GRACE", "Executor", "main"]
@@ -244,6 +244,7 @@ async def run_until_end(
     ).start()
     watching = asyncio.create_task(_end_if_blocked(block_limit))
     await executor.send(Ready())
+    keep_loaded()
     if names := os.environ.get(WARM_UP_VARIABLE):
         threading.Thread(target=_warm_up, args=(names,), daemon=True).start()
     await ended.wait()
@@ -259,6 +260,7 @@ def _warm_up(names: str) -> None:
             importlib.import_module(name)
         except Exception as error:  # the action that needs it will say the same
             log.warning("%s: cannot import %r: %s", WARM_UP_VARIABLE, name, error)
+    keep_loaded()
 
 
 async def _end_if_blocked(limit: float) -> None:

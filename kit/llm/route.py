@@ -28,6 +28,7 @@ from __future__ import annotations
 import importlib
 import math
 import re
+import sys
 from collections.abc import Mapping
 from typing import assert_never
 from urllib.parse import urlsplit
@@ -146,13 +147,15 @@ _ADAPTERS: Mapping[WireName, str] = {
 }
 
 
-def load_sdk(wire: WireName) -> None:
-    """Import what `open_wire` will need.
+def load_sdk(wire: WireName) -> bool:
+    """Import what `open_wire` will need; False if it was there.
 
     The SDKs take 0.4 to 0.9 s to import; a server does that when it starts, or in a
     thread, and not while its event loop waits.
     """
+    is_new = _ADAPTERS[wire] not in sys.modules
     importlib.import_module(_ADAPTERS[wire])
+    return is_new
 
 
 # --- which provider ---------------------------------------------------------------

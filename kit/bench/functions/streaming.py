@@ -15,6 +15,7 @@ from kit.agent import stream_reply
 from kit.deployment.functions import action
 from kit.llm.route import load_sdk, open_wire, route
 from kit.llm.wire import Turn
+from kit.serving import keep_loaded
 from kit.values import v
 
 
@@ -30,7 +31,8 @@ from kit.values import v
 async def streamChat(ctx: Any, args: dict[str, Any]) -> Any:
     """Store the prompt and an empty reply, write it token by token, and end it."""
     chosen = route(args["model"], {}, os.environ)
-    await asyncio.to_thread(load_sdk, chosen.wire)
+    if await asyncio.to_thread(load_sdk, chosen.wire):
+        keep_loaded()
     wire = open_wire(chosen)
     try:
         message_id = await ctx.run_mutation(
