@@ -6,6 +6,7 @@ Notebooks in tests import it too.
 """
 
 import asyncio
+import os
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -157,8 +158,11 @@ class FakeChat(Hook):
         self.state = state
         self._tell(StateChanged())
 
-    async def stream(self, chunks: Sequence[Chunk], *, pace: float = 100.0) -> None:
-        """A whole reply, `pace` chunks a second; ends early when it is stopped."""
+    async def stream(
+        self, chunks: Sequence[Chunk], *, pace: float = 100.0, until: str = ""
+    ) -> None:
+        """A whole reply, `pace` chunks a second; ends early when it is stopped, and not
+        before there is a file `until`, if one is named."""
         self.stopped.clear()
         self.begin()
         for chunk in chunks:
@@ -170,6 +174,8 @@ class FakeChat(Hook):
                 continue
             self.end("stopped")
             return
+        while until and not os.path.exists(until):  # noqa: ASYNC110 - no event
+            await asyncio.sleep(0.02)
         self.end()
 
     def row(self, role: str, **fields: Any) -> Message:

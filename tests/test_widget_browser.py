@@ -55,12 +55,13 @@ WATCH = """() => {
 }"""
 
 
-async def test_a_reply_grows_before_it_ends(window: Window) -> None:
+async def test_a_reply_grows_before_it_ends(window: Window, tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
     path = write_notebook(
         window.lab,
         "grows.ipynb",
         'reply = text_chunks("# Title\\n\\n" + "some **bold** words, " * 40)\n'
-        "await chat.stream(reply, pace=40)",
+        f"await chat.stream(reply, pace=40, until={str(seen)!r})",
     )
     async with window.open_notebook(path) as notebook:
         await notebook.page.evaluate(WATCH)
@@ -70,6 +71,7 @@ async def test_a_reply_grows_before_it_ends(window: Window) -> None:
         await expect(view.get_by_role("log")).to_have_attribute("aria-busy", "true")
         await expect(view.get_by_role("button", name="Stop")).to_be_enabled()
         await expect(view.get_by_role("button", name="Send")).to_be_disabled()
+        seen.touch()
         await expect_status(view, "done")
         await expect(view.get_by_role("log")).to_have_attribute("aria-busy", "false")
         await expect(view.get_by_role("button", name="Stop")).to_be_disabled()
@@ -457,13 +459,14 @@ async def test_an_edited_message_that_is_refused_is_not_lost(window: Window) -> 
         await expect(box).to_have_value("a draft")
 
 
-async def test_each_figure_says_what_it_means(window: Window) -> None:
+async def test_each_figure_says_what_it_means(window: Window, tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
     path = write_notebook(
         window.lab,
         "figures.ipynb",
         "await chat.until(lambda chat: chat.sent)\n"
         "chat.lag = 0.05\n"
-        'await chat.stream(text_chunks("word " * 200), pace=50)\n'
+        f'await chat.stream(text_chunks("word " * 200), until={str(seen)!r})\n'
         'chat.set_row(usage={"completionTokens": 200.0})',
     )
     async with window.open_notebook(path) as notebook:
@@ -475,6 +478,7 @@ async def test_each_figure_says_what_it_means(window: Window) -> None:
         tokens = view.locator(".kit-figure", has_text="tokens").first
         await expect(tokens).to_contain_text("≈")
         await expect(tokens).to_have_attribute("title", re.compile("Estimated"))
+        seen.touch()
         await expect_status(view, "done")
         await expect(tokens).to_have_text("200 tokens")
         await expect(tokens).to_have_attribute("title", re.compile("has counted"))
@@ -525,9 +529,10 @@ FOCUSED = """() => {
 }"""
 
 
-async def test_the_reader_stays_where_they_are(window: Window) -> None:
+async def test_the_reader_stays_where_they_are(window: Window, tmp_path: Path) -> None:
     """Scrolling up ends the following; the end of a turn, which makes JupyterLab put a
     new element in the place of the old, loses neither place, nor draft, nor focus."""
+    ready = tmp_path / "ready"
     path = write_notebook(
         window.lab,
         "scroll.ipynb",
@@ -535,7 +540,7 @@ async def test_the_reader_stays_where_they_are(window: Window) -> None:
         '    *text_chunks("Hm.", part_id="reasoning-0", kind="reasoning"),\n'
         '    *text_chunks("a line of text\\n\\n" * 120, size=16),\n'
         "]\n"
-        "await chat.stream(reply, pace=40)",
+        f"await chat.stream(reply, pace=40, until={str(ready)!r})",
     )
     async with window.open_notebook(path) as notebook:
         await notebook.run_all()
@@ -561,6 +566,7 @@ async def test_the_reader_stays_where_they_are(window: Window) -> None:
         await notebook.page.evaluate(
             "() => { document.querySelector('.kit-view').dataset.old = 'yes' }"
         )
+        ready.touch()
         await expect_status(view, "done")
         await expect(notebook.page.locator(".kit-view[data-old]")).to_have_count(0)
         await expect(notebook.page.locator(".kit-view")).to_have_count(1)
