@@ -7,7 +7,9 @@ own, with a connection of its own: commits go on meanwhile.
 from __future__ import annotations
 
 import contextlib
+import signal
 import sqlite3
+import sys
 import threading
 from pathlib import Path
 
@@ -40,6 +42,9 @@ class Checkpoints:
             self._thread.join()
 
     def _run(self) -> None:
+        if sys.platform != "win32":
+            # They are for the main thread; one could break off a wait for the disk.
+            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         # After an error, such as a full disk, whoever commits makes the checkpoints,
         # and tells what is wrong.
         with (
