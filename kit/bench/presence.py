@@ -36,7 +36,10 @@ class Presence:
     """From joining, or from the network's return; None if it never was."""
     whole_while_streaming: bool
     lost_live: int
-    """Characters of the reply that never came live: a hole in what was shown."""
+    """Characters of the reply that never came live: a hole in what was shown.
+
+    Not the last words, if they came with the stored message to who had all before.
+    """
     lost: int
     """Characters that the viewer does not have even after the end."""
     characters: int
@@ -91,12 +94,13 @@ async def _presence(reply: _Reply, viewer: Viewer, came: float) -> Presence:
     if whole_at is None or not while_streaming:
         whole_at = time.time()
     text = await reply.text()
-    lost = 0 if text in (viewer.shown(), viewer.log.final) else _missing(text, viewer)
+    missing = max(0, len(text) - viewer.log.length)
+    lost = 0 if text in (viewer.shown(), viewer.log.final) else missing
     return Presence(
         reply.way.name,
         None if lost else max(0.0, whole_at - came),
         while_streaming,
-        lost_live=_missing(text, viewer),
+        lost_live=0 if while_streaming and _is_continued(text, viewer) else missing,
         lost=lost,
         characters=len(text),
     )
@@ -106,8 +110,9 @@ def _shows(viewer: Viewer, text: str) -> bool:
     return viewer.shown().startswith(text)
 
 
-def _missing(text: str, viewer: Viewer) -> int:
-    return max(0, len(text) - viewer.log.length)
+def _is_continued(text: str, viewer: Viewer) -> bool:
+    """Whether the stored message goes on where the live text ends, to its end."""
+    return viewer.log.final == text and text.startswith(viewer.log.text)
 
 
 class _Reply:
