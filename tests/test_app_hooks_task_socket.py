@@ -279,12 +279,20 @@ async def test_a_message_that_is_not_answered_may_be_sent_again(
     assert await hook.send_message("Hi") != again, "it had arrived: this is another"
 
 
-async def test_a_connection_that_breaks_before_the_answer_is_told(
+async def sent_unheard(
     application: FakeApplication, hook: TaskSocket
-) -> None:
+) -> asyncio.Task[str]:
+    """A message that has come, and is not acknowledged until `application.hears`."""
     application.hears.clear()
     sending = asyncio.create_task(hook.send_message("Hi"))
     await application.received("user-message")
+    return sending
+
+
+async def test_a_connection_that_breaks_before_the_answer_is_told(
+    application: FakeApplication, hook: TaskSocket
+) -> None:
+    sending = await sent_unheard(application, hook)
     await application.drop_clients()
     with pytest.raises(KitError, match="was lost before it answered"):
         await sending
@@ -294,9 +302,7 @@ async def test_what_was_on_its_way_already_is_no_answer(
     application: FakeApplication, hook: TaskSocket
 ) -> None:
     """Such as the status that it is told on joining again, of the turn before."""
-    application.hears.clear()
-    sending = asyncio.create_task(hook.send_message("Hi"))
-    await application.received("user-message")
+    sending = await sent_unheard(application, hook)
     await application.set_status("COMPLETED")
     await seen(hook, "task-status-updated")
     assert not sending.done()
@@ -307,9 +313,7 @@ async def test_what_was_on_its_way_already_is_no_answer(
 async def test_the_answer_to_one_event_is_none_to_another(
     application: FakeApplication, hook: TaskSocket
 ) -> None:
-    application.hears.clear()
-    sending = asyncio.create_task(hook.send_message("Hi"))
-    await application.received("user-message")
+    sending = await sent_unheard(application, hook)
     stopping = asyncio.create_task(hook.stop_stream())
     holding = application.hears
     application.hears = asyncio.Event()

@@ -52,17 +52,18 @@ class SqliteFile:
         self._depth = 0  # of savepoints
         self._commits = 0
         self._checkpoints = Checkpoints(path)
+        self._lock: sqlite3.Connection | None = None
         try:
             self.connection = sqlite3.connect(path, isolation_level=None)
-            self._lock = sqlite3.connect(
-                path.with_suffix(".lock"), timeout=LOCK_WAIT, isolation_level=None
-            )
         except sqlite3.Error as error:
             raise _explain(path, error) from error
 
     def use_log(self) -> None:
         """Lock the folder and keep a write-ahead log; nothing is written before."""
         try:
+            self._lock = sqlite3.connect(
+                self.path.with_suffix(".lock"), timeout=LOCK_WAIT, isolation_level=None
+            )
             self._lock.execute("BEGIN EXCLUSIVE")
         except sqlite3.Error as error:
             raise _explain(self.path, error) from error
@@ -79,7 +80,8 @@ class SqliteFile:
         """Release the lock; a transaction under way is undone."""
         self._checkpoints.close()
         self.connection.close()
-        self._lock.close()
+        if self._lock is not None:
+            self._lock.close()
 
     # --- transactions ---------------------------------------------------------
 
