@@ -4,7 +4,8 @@ import { copyFor } from "./clipboard.js";
 import { inSeconds, make, setText } from "./elements.js";
 import { deliveryFigure, quietFigure } from "./figures.js";
 
-const NEAR_END = 32; // px from the end that still count as being there
+const NEAR_END = 32; // px from the end that still count as being there,
+const AT_END = 2; // and if the reader has just gone up
 const TICK = 200; // ms
 const COPY_PATIENCE = 1000; // ms until a text is taken from the screen, not the kernel
 const BUSY = "The kernel has not answered yet. It is busy with a cell, or not running.";
@@ -17,6 +18,7 @@ export class Pane {
     this.status = {};
     this.isAtEnd = true;
     this.scrollTop = 0;
+    this.scrollHeight = 0;
     this.hint = "";
     this.delivery = null; // the last one measured
     this.unsent = ""; // a message that this side did not take, but another did
@@ -69,9 +71,13 @@ export class Pane {
     this.log.addEventListener("scroll", () => {
       if (!this.root.isConnected) return;
       const { scrollHeight, scrollTop, clientHeight } = this.log;
-      this.scrollTop = scrollTop;
-      this.isAtEnd = scrollHeight - scrollTop - clientHeight < NEAR_END;
+      // However little the reader goes up, it is wanted: else text that grows quickly
+      // would take back each step of a slow or smooth scroll.
+      const isUp = scrollTop < this.scrollTop && scrollHeight >= this.scrollHeight;
+      const left = scrollHeight - scrollTop - clientHeight;
+      this.isAtEnd = left < (isUp ? AT_END : NEAR_END);
       this.jump.hidden = this.isAtEnd;
+      this.#remember(scrollTop, scrollHeight);
     });
     this.log.addEventListener("click", (event) => {
       const button = event.target.closest("[data-do]");
@@ -88,7 +94,7 @@ export class Pane {
     if (status !== this.status) this.#showStatus(status);
     this.#allowActions();
     if (!this.root.isConnected) return;
-    if (this.isAtEnd) this.log.scrollTop = this.log.scrollHeight;
+    if (this.isAtEnd) this.#follow();
     else this.jump.hidden = false;
     this.transcript.tidy();
   }
@@ -96,13 +102,25 @@ export class Pane {
   /** Whatever comes onto the page, also once more, begins unscrolled. */
   appear() {
     if (!this.root.isConnected || !this.log.clientHeight) return;
-    this.log.scrollTop = this.isAtEnd ? this.log.scrollHeight : this.scrollTop;
+    if (this.isAtEnd) this.#follow();
+    else this.log.scrollTop = this.scrollTop;
   }
 
   scrollToEnd() {
     this.isAtEnd = true;
     this.jump.hidden = true;
-    this.log.scrollTop = this.log.scrollHeight;
+    this.#follow();
+  }
+
+  #follow() {
+    const { scrollHeight } = this.log;
+    this.log.scrollTop = scrollHeight;
+    this.#remember(this.log.scrollTop, scrollHeight);
+  }
+
+  #remember(scrollTop, scrollHeight) {
+    this.scrollTop = scrollTop;
+    this.scrollHeight = scrollHeight;
   }
 
   // --- status ---------------------------------------------------------------------
