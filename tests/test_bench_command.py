@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import psutil
@@ -40,7 +41,12 @@ async def test_a_quick_run_measures_all_and_prints_the_table(
     assert f"Results: {tmp_path / 'out'}" in printed
 
     found = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert len(found["streams"]) == len(QUICK.loads) * len(QUICK.ways)
+    measured = [(each["load"], each["way"]) for each in found["streams"]]
+    # Of the kit none, see the status: a rival may, where much else is running.
+    gave_up = [step for step, _ in found["failures"]]
+    for load in QUICK.loads:
+        for way in QUICK.ways:
+            assert (asdict(load), way) in measured or f"{load}: {way}" in gave_up
     for name in ("bytes", "written", "late", "away", "histories", "intervals"):
         assert found[name], name
     for name in ("fan_out", "append_costs", "deployment", "echo", "adapters"):
