@@ -72,5 +72,6 @@ async def test_it_runs_and_every_check_holds(window: Window, path: Path) -> None
                 continue  # it is about code
             await notebook.scroll_to_cell("ChatView(")
             await notebook.scroll_to(page.locator(".kit-chat").first)
+            await expect(page.locator(".kit-jump:visible")).to_have_count(0)
             await notebook.keep_screenshot(f"{path.stem}-chat-{theme}")
         await notebook.set_theme(dark=False)

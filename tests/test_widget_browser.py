@@ -578,6 +578,47 @@ async def test_the_reader_stays_where_they_are(window: Window, tmp_path: Path) -
         assert await log.evaluate(AT_END)
 
 
+async def test_a_view_at_its_end_stays_there_unless_something_is_unfolded(
+    window: Window,
+) -> None:
+    path = write_notebook(
+        window.lab,
+        "end.ipynb",
+        "chat.begin()\n"
+        'chat.feed(*text_chunks("a line of text\\n\\n" * 60))\n'
+        'thoughts = "a thought\\n\\n" * 20\n'
+        'chat.feed(*text_chunks(thoughts, part_id="reasoning-1", kind="reasoning"))\n'
+        'chat.feed(*text_chunks("The end.", part_id="text-2"))\n'
+        "chat.end()",
+    )
+    async with window.open_notebook(path) as notebook:
+        await notebook.run_all()
+        view = view_of(notebook)
+        log = view.get_by_role("log")
+        await expect_status(view, "done")
+        await until_settled(notebook)
+        await log.evaluate(  # as what was never drawn, and turns out to be high
+            "log => { log.querySelector('.kit-text p').style.height = '900px' }"
+        )
+        await notebook.page.wait_for_function(f"""() => {{
+          const log = document.querySelector('.kit-log');
+          return log.scrollHeight > 2000 && ({AT_END})(log);
+        }}""")
+        jump = view.get_by_role("button", name="Jump to latest")
+        await expect(jump).to_be_hidden()
+
+        place = await log.evaluate("log => log.scrollTop")
+        summary = view.locator(".kit-reasoning summary")
+        await summary.click()
+        await expect(view.locator(".kit-reasoning")).to_have_attribute("open", "")
+        await expect(jump).to_be_visible()
+        assert await log.evaluate("log => log.scrollTop") == place
+        await summary.click()
+        await expect(jump).to_be_hidden()
+        await expect(view.locator(".kit-reasoning")).not_to_have_attribute("open", "")
+        assert await log.evaluate(AT_END)
+
+
 async def test_code_and_messages_are_copied(window: Window) -> None:
     path = write_notebook(
         window.lab,

@@ -19,6 +19,7 @@ export class Pane {
     this.isAtEnd = true;
     this.scrollTop = 0;
     this.scrollHeight = 0;
+    this.isUnfolding = false;
     this.hint = "";
     this.delivery = null; // the last one measured
     this.unsent = ""; // a message that this side did not take, but another did
@@ -28,11 +29,15 @@ export class Pane {
     this.#listen();
     this.resizing = new ResizeObserver(() => this.appear());
     this.resizing.observe(this.log);
+    // What comes into sight is laid out only then, and may be higher than was said.
+    this.growing = new ResizeObserver(() => this.#grown());
+    this.growing.observe(this.transcript.root);
   }
 
   end() {
     clearInterval(this.ticking);
     this.resizing.disconnect();
+    this.growing.disconnect();
     this.feed.remove(this);
   }
 
@@ -70,12 +75,12 @@ export class Pane {
   #listen() {
     this.log.addEventListener("scroll", () => {
       if (!this.root.isConnected) return;
-      const { scrollHeight, scrollTop, clientHeight } = this.log;
+      const { scrollHeight, scrollTop } = this.log;
       // However little the reader goes up, it is wanted: else text that grows quickly
       // would take back each step of a slow or smooth scroll.
       const isUp = scrollTop < this.scrollTop && scrollHeight >= this.scrollHeight;
-      const left = scrollHeight - scrollTop - clientHeight;
-      this.isAtEnd = left < (isUp ? AT_END : NEAR_END);
+      if (isUp) this.isAtEnd = this.#left() < AT_END;
+      else if (this.#left() < NEAR_END) this.isAtEnd = true;
       this.jump.hidden = this.isAtEnd;
       this.#remember(scrollTop, scrollHeight);
     });
@@ -83,7 +88,9 @@ export class Pane {
       const button = event.target.closest("[data-do]");
       if (button) this.#act(button);
       const details = event.target.closest("summary")?.parentElement;
-      if (details) details.dataset.touched = "true";
+      if (!details) return;
+      details.dataset.touched = "true";
+      this.isUnfolding = true;
     });
     this.jump.addEventListener("click", () => this.scrollToEnd());
     this.again.addEventListener("click", () => this.send(this.unsent));
@@ -94,8 +101,8 @@ export class Pane {
     if (status !== this.status) this.#showStatus(status);
     this.#allowActions();
     if (!this.root.isConnected) return;
-    if (this.isAtEnd) this.#follow();
-    else this.jump.hidden = false;
+    if (!this.isAtEnd) this.jump.hidden = false;
+    else if (!this.isUnfolding) this.#follow();
     this.transcript.tidy();
   }
 
@@ -110,6 +117,21 @@ export class Pane {
     this.isAtEnd = true;
     this.jump.hidden = true;
     this.#follow();
+  }
+
+  /** At the end the view stays there, but for what the reader unfolds: they read it. */
+  #grown() {
+    if (this.isUnfolding) {
+      this.isUnfolding = false;
+      this.isAtEnd = this.#left() < NEAR_END;
+      this.jump.hidden = this.isAtEnd;
+    } else if (this.isAtEnd) this.#follow();
+  }
+
+  /** Pixels that there are below what is shown. */
+  #left() {
+    const { scrollHeight, scrollTop, clientHeight } = this.log;
+    return scrollHeight - scrollTop - clientHeight;
   }
 
   #follow() {
