@@ -108,3 +108,15 @@ def test_every_notebook_and_every_public_name_is_mentioned() -> None:
         assert f"`{path.stem}`" in README
     for name in kit.__all__:
         assert f"`{name}" in README or f" {name}" in README, name
+
+
+def test_every_package_has_its_row() -> None:
+    (table,) = re.findall(
+        r"<!-- packages -->\n(.*?)<!-- /packages -->", README, re.DOTALL
+    )
+    named = re.findall(r"`kit/(\w+(?:\.py)?)`", table)
+    assert len(named) == len(set(named))
+    folder = Path(kit.__file__).parent
+    packages = {path.parent.name for path in folder.glob("*/__init__.py")}
+    assert packages <= set(named)
+    assert all((folder / name).exists() for name in named)
