@@ -1,7 +1,8 @@
 // @vitest-environment happy-dom
 /** The template `StreamFollower` by itself, against an embedded deployment. */
+import type { ConvexReactClient } from "convex/react";
 import { expect, test } from "vitest";
-import type { LiveParts } from "./build/apps/frontend/hooks/convex/parts";
+import type { Delta, LiveParts } from "./build/apps/frontend/hooks/convex/parts";
 import {
   StreamFollower,
   type StreamId,
@@ -71,6 +72,46 @@ test("listeners come and go, and no delta is folded twice or left out", async ()
   expect(content.startsWith(seen)).toBe(true);
   expect(content.length).toBeGreaterThan(seen.length);
   stop();
+});
+
+test("a page that has begun is followed together with the next", async () => {
+  const log: Delta[] = [];
+  const watched = new Map<number, (() => void)[]>();
+  const write = (...texts: string[]) => {
+    for (const delta of texts) {
+      log.push({ seq: log.length, chunks: [{ type: "text-delta", id: "text-0", delta }] });
+    }
+    for (const tell of [...watched.values()].flat()) tell();
+  };
+  const client = {
+    query: async () => ({ deltas: log.slice(), nextSeq: log.length, more: false }),
+    watchQuery: (_read: unknown, { page }: { page: number }) => ({
+      localQueryResult: () => ({ deltas: log.slice(4 * page, 4 * page + 4) }),
+      onUpdate: (tell: () => void) => {
+        watched.set(page, [...(watched.get(page) ?? []), tell]);
+        return () => {
+          const others = watched.get(page)!.filter((other) => other !== tell);
+          if (others.length > 0) watched.set(page, others);
+          else watched.delete(page);
+        };
+      },
+    }),
+  };
+  const follower = new StreamFollower(
+    client as unknown as ConvexReactClient,
+    "a stream" as StreamId,
+  );
+  const stop = follower.subscribe(() => {});
+  await until(() => expect([...watched.keys()]).toEqual([0]));
+  write("a");
+  expect([...watched.keys()]).toEqual([0, 1]);
+  write("b", "c", "d");
+  expect([...watched.keys()]).toEqual([1]);
+  write("e", "f");
+  expect([...watched.keys()]).toEqual([1, 2]);
+  await until(() => expect(textOf(follower.getSnapshot())).toBe("abcdef"));
+  stop();
+  expect([...watched.keys()]).toEqual([]);
 });
 
 test("what cannot be followed is tried again, as long as anybody listens", async () => {
