@@ -172,7 +172,8 @@ def test_bytes_that_are_not_utf8_are_refused() -> None:
         parse(b'{"type":"Event","eventType":"\xff"}')
 
 
-@pytest.mark.parametrize("depth", [5_000, 1_000_000])
+# How deep the parser goes depends on the Python. What it takes is refused as a value.
+@pytest.mark.parametrize("depth", [100_000, 1_000_000])
 def test_deep_nesting_is_refused(depth: int) -> None:
     nested = "[" * depth + "]" * depth
     with pytest.raises(ProtocolError, match="nested too deeply"):

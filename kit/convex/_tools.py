@@ -73,12 +73,20 @@ def _rounded(*args: Any) -> Any:
             return round(*args)
 
 
+def _square_root(*args: Any) -> Any:
+    match args:
+        case (int() | float() as number,) if number < 0:
+            raise ValueError("math domain error")  # Python 3.14 has other words
+        case _:
+            return math.sqrt(*args)
+
+
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "abs": abs,
     "max": max,
     "min": min,
     "round": _rounded,
-    "sqrt": math.sqrt,
+    "sqrt": _square_root,
 }
 
 
@@ -108,13 +116,20 @@ def _value(node: ast.expr) -> int | float:
             a, b = _value(left), _value(right)
             if isinstance(op, ast.Pow):
                 _check_power(a, b)
-            return _bounded(_BINARY[type(op)](a, b))
+            return _bounded(_applied(_BINARY[type(op)], a, b))
         case ast.Call(func=ast.Name(id=name), args=given, keywords=[]) if (
             name in _FUNCTIONS
         ):
             return _bounded(_FUNCTIONS[name](*map(_value, given)))
         case _:
             raise ValueError(f"not allowed in an expression: {ast.unparse(node)}")
+
+
+def _applied(operation: Callable[[Any, Any], Any], a: Any, b: Any) -> Any:
+    try:
+        return operation(a, b)
+    except ZeroDivisionError:  # each Python has other words for each operator
+        raise ZeroDivisionError("division by zero") from None
 
 
 def _bounded(number: Any) -> int | float:

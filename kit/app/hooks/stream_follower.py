@@ -6,8 +6,9 @@ ended: the message's row says that, so whoever started a follower cancels it.
 One `streaming:catchUp` brings a viewer that joins late up to date, then it subscribes
 to pages of four deltas (`streaming:read`). All viewers of a stream share these pages,
 and a page that is full never changes again, so what is sent to a viewer grows with
-the reply and not with its square. The page after the present one is subscribed to as soon
-as that has begun: over a network, every fifth delta would else wait for a round trip.
+the reply and not with its square. The page after the present one is subscribed to as
+soon as that has begun: over a network, every fifth delta would else wait for a round
+trip.
 """
 
 from __future__ import annotations
@@ -79,9 +80,7 @@ class StreamFollower:
         behind and had better catch up in one call.
         """
         page = self._cursor // PAGE_SIZE
-        pages = [
-            self._subscribe(page)
-        ]  # the present one; its successor, once it is due
+        pages = [self._subscribe(page)]  # and its successor, once this has begun
         try:
             while True:
                 values = 0

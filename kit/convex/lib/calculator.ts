@@ -216,13 +216,13 @@ function applyToInts(op: BinaryOp, a: bigint, b: bigint): Num {
     case "*":
       return a * b;
     case "/":
-      if (b === 0n) throw divisionBy("division by zero");
+      if (b === 0n) throw divisionByZero();
       return Number(a) / Number(b);
     case "//":
-      if (b === 0n) throw divisionBy("integer division or modulo by zero");
+      if (b === 0n) throw divisionByZero();
       return (a - modulo(a, b)) / b;
     case "%":
-      if (b === 0n) throw divisionBy("integer modulo by zero");
+      if (b === 0n) throw divisionByZero();
       return modulo(a, b);
     case "**":
       return b >= 0n ? a ** b : applyToFloats("**", Number(a), Number(b));
@@ -244,20 +244,18 @@ function applyToFloats(op: BinaryOp, a: number, b: number): Num {
     case "*":
       return a * b;
     case "/":
-      if (b === 0) throw divisionBy("float division by zero");
+      if (b === 0) throw divisionByZero();
       return a / b;
     case "//":
-      if (b === 0) throw divisionBy("float floor division by zero");
+      if (b === 0) throw divisionByZero();
       return Math.floor(a / b);
     case "%": {
-      if (b === 0) throw divisionBy("float modulo");
+      if (b === 0) throw divisionByZero();
       const remainder = a % b;
       return remainder !== 0 && remainder < 0 !== b < 0 ? remainder + b : remainder;
     }
     case "**":
-      if (a === 0 && b < 0) {
-        throw divisionBy("0.0 cannot be raised to a negative power");
-      }
+      if (a === 0 && b < 0) throw divisionByZero();
       if (a < 0 && !Number.isInteger(b)) throw notReal();
       return a ** b;
   }
@@ -380,8 +378,8 @@ function only(name: string, args: Num[]): Num {
 
 // --- errors -----------------------------------------------------------------------
 
-function divisionBy(text: string): ToolError {
-  return new ToolError("ZeroDivisionError", text);
+function divisionByZero(): ToolError {
+  return new ToolError("ZeroDivisionError", "division by zero");
 }
 
 function notReal(): ToolError {
