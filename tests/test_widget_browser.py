@@ -586,7 +586,7 @@ async def test_a_view_at_its_end_stays_there_unless_something_is_unfolded(
         "end.ipynb",
         "chat.begin()\n"
         'chat.feed(*text_chunks("a line of text\\n\\n" * 60))\n'
-        'thoughts = "a thought\\n\\n" * 20\n'
+        'thoughts = "a thought\\n\\n" * 40\n'
         'chat.feed(*text_chunks(thoughts, part_id="reasoning-1", kind="reasoning"))\n'
         'chat.feed(*text_chunks("The end.", part_id="text-2"))\n'
         "chat.end()",
@@ -613,6 +613,19 @@ async def test_a_view_at_its_end_stays_there_unless_something_is_unfolded(
         await expect(view.locator(".kit-reasoning")).to_have_attribute("open", "")
         await expect(jump).to_be_visible()
         assert await log.evaluate("log => log.scrollTop") == place
+        await summary.click()
+        await expect(jump).to_be_hidden()
+
+        # In a view that was not full, what is unfolded makes the view higher, too.
+        await view.locator(".kit-text").first.evaluate(
+            "text => { text.style.display = 'none' }"
+        )
+        await notebook.page.wait_for_function(
+            "() => document.querySelector('.kit-log').scrollTop === 0"
+        )
+        await summary.click()
+        await expect(jump).to_be_visible()
+        assert await log.evaluate("log => log.scrollTop") == 0
         await summary.click()
         await expect(jump).to_be_hidden()
         await expect(view.locator(".kit-reasoning")).not_to_have_attribute("open", "")

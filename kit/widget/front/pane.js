@@ -109,7 +109,7 @@ export class Pane {
   /** Whatever comes onto the page, also once more, begins unscrolled. */
   appear() {
     if (!this.root.isConnected || !this.log.clientHeight) return;
-    if (this.isAtEnd) this.#follow();
+    if (this.isAtEnd && !this.isUnfolding) this.#follow();
     else this.log.scrollTop = this.scrollTop;
   }
 
