@@ -103,6 +103,40 @@ async def test_stop_reaches_the_kernel_while_a_cell_waits(window: Window) -> Non
         await expect(view.locator(".kit-text")).to_contain_text("word word")
 
 
+async def test_the_stop_button_stays_under_the_pointer(window: Window) -> None:
+    """A reply that grows moves it down, a line at a time, until the view is full."""
+    path = write_notebook(
+        window.lab,
+        "held.ipynb",
+        'await chat.stream(text_chunks("a line\\n\\n" * 2000, size=8), pace=20)',
+    )
+    async with window.open_notebook(path) as notebook:
+        await notebook.run_all()
+        view = view_of(notebook)
+        lines = view.locator(".kit-text p")
+        stop = view.get_by_role("button", name="Stop")
+
+        async def until_grown(more: int) -> None:
+            count = await lines.count()
+            await expect(lines.nth(count + more)).to_be_attached()
+
+        await until_grown(1)
+        await stop.hover()
+        place = await stop.bounding_box()
+        assert place is not None
+        await until_grown(3)
+        await notebook.page.mouse.down()
+        await until_grown(3)
+        assert await stop.bounding_box() == place
+        assert await view.get_by_role("log").evaluate(AT_END)
+        await notebook.page.mouse.up()
+        await expect_status(view, "stopped")
+        await notebook.page.wait_for_function(  # then all of it is shown again
+            "y => document.querySelector('.kit-stop').getBoundingClientRect().y > y",
+            arg=place["y"],
+        )
+
+
 async def test_a_stop_that_fails_says_so_in_the_view(window: Window) -> None:
     path = write_notebook(
         window.lab,

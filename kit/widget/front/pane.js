@@ -119,6 +119,11 @@ export class Pane {
     this.#follow();
   }
 
+  /** Be as high as now, whatever comes: what is below stays where it is. */
+  hold(isHeld) {
+    this.log.style.maxHeight = isHeld ? `${this.log.offsetHeight}px` : "";
+  }
+
   /** At the end the view stays there, but for what the reader unfolds: they read it. */
   #grown() {
     if (this.isUnfolding) {

@@ -68,7 +68,9 @@ export class View {
   }
 
   #listen() {
-    const { input } = this.composer;
+    const { input, stop } = this.composer;
+    stop.addEventListener("pointerenter", () => this.#hold(!stop.disabled));
+    stop.addEventListener("pointerleave", () => this.#hold(false));
     input.addEventListener("focus", () => {
       this.leftAt = Infinity;
     });
@@ -83,6 +85,11 @@ export class View {
       event.preventDefault();
       event.stopPropagation();
     });
+  }
+
+  /** A button that a growing reply moves on while it is pressed is not clicked. */
+  #hold(isHeld) {
+    for (const pane of this.panes) pane.hold(isHeld);
   }
 
   focus() {
@@ -103,6 +110,7 @@ export class View {
     if (document.activeElement === stop && !active) this.focus();
     stop.disabled = !statuses.some((status) => status.canStop);
     send.disabled = !statuses.every((status) => status.canSend);
+    if (stop.disabled) this.#hold(false);
     // For screen readers, once: the growing text itself would flood them.
     if (pane.status.active && !wasActive) this.#announce(pane, "A reply is being written.");
     if (wasActive && !pane.status.active) {
