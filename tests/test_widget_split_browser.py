@@ -136,5 +136,28 @@ async def test_in_a_narrow_output_the_sides_are_stacked(
         assert await view.evaluate("e => e.scrollWidth <= e.clientWidth")
 
 
+async def test_the_sides_line_up_and_nothing_else_is_shown(window: Window) -> None:
+    path = write_notebook(
+        window.lab,
+        "lines.ipynb",
+        'left.ask("x")\nright.error = "It broke."\nright.set_connection("connected")',
+        show=TWO.replace('"Socket.IO"', '"a title that takes two lines " * 4'),
+    )
+    async with window.open_notebook(path, width=1400) as notebook:
+        await notebook.run_all()
+        await until_settled(notebook)
+        view = view_of(notebook)
+        await expect(view.get_by_role("alert").last).to_contain_text("It broke.")
+        for part in ("head", "frame"):
+            first, second = await view.locator(f".kit-{part}").evaluate_all(
+                "parts => parts.map(part => part.getBoundingClientRect().bottom)"
+            )
+            assert first == second
+        # The static face gives way to the view.
+        await expect(
+            notebook.page.locator("kit-chat-place > *").locator("visible=true")
+        ).to_have_count(1)
+
+
 async def panes_of(view: Locator) -> list[Locator]:
     return await view.locator(".kit-pane").all()
