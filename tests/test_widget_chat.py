@@ -4,6 +4,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import ipywidgets
@@ -16,6 +17,7 @@ from kit.app.runs import WhenActive
 from kit.errors import KitError
 from kit.widget import ChatView
 from kit.widget.markdown import render_markdown
+from kit.widget.outlet import FLUSH_INTERVAL
 
 WIDGET_MIME = "application/vnd.jupyter.widget-view+json"
 
@@ -97,7 +99,11 @@ async def test_what_came_in_one_turn_of_the_loop_is_one_message() -> None:
     assert len(wire_of(view).custom()) == 1
 
 
-async def test_a_long_reply_is_sent_in_proportion_to_its_length() -> None:
+async def test_a_long_reply_is_sent_in_proportion_to_its_length(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 0.0  # figures and snapshots are sent by the clock
+    monkeypatch.setattr("kit.widget.pane.time", SimpleNamespace(monotonic=lambda: now))
     chat = FakeChat()
     view = ChatView(chat)
     wire = wire_of(view)
@@ -109,13 +115,14 @@ async def test_a_long_reply_is_sent_in_proportion_to_its_length() -> None:
     for start in range(0, len(text), 100):
         delta = text[start : start + 100]
         chat.feed({"type": "text-delta", "id": "text-0", "delta": delta})
-        view._panes[0].flush()  # as often as a slow reply lets it happen
+        view._panes[0].flush()
+        now += FLUSH_INTERVAL
     chat.end()
     sizes = [len(json.dumps(data)) for _, data in wire.sent[1:]]
     messages = [len(json.dumps(message)) for message in wire.custom()]
     assert len(messages) > 2_000
     assert max(messages) < 3_000
-    assert sum(sizes) < 8 * len(text)
+    assert sum(sizes) < 11 * len(text)
     browser.follow()
     expected = compact(render_markdown(text))
     assert browser.screen.html()["message-0"]["text-0"] == expected
@@ -425,6 +432,21 @@ async def test_an_error_of_the_source_is_shown() -> None:
     browser.follow()
     assert browser.screen.status["notice"] == chat.error
     assert browser.screen.status["state"] == "reconnecting"
+
+
+async def test_an_error_that_a_message_shows_is_not_shown_again() -> None:
+    chat = FakeChat()
+    view = ChatView(chat)
+    browser = Browser(wire_of(view))
+    chat.begin()
+    chat.error = "The provider is overloaded."
+    chat.end("failed", error=chat.error)
+    browser.follow()
+    assert "The provider is overloaded." in str(browser.screen.html())
+    assert browser.screen.status["notice"] == ""
+    chat.ask("And now?")
+    browser.follow()
+    assert browser.screen.status["notice"] == chat.error
 
 
 # --- what it leaves -------------------------------------------------------------------

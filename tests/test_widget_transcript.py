@@ -273,6 +273,8 @@ def test_attributes_of_a_message_are_told() -> None:
         "model": "claude",
         "tokens": 12,
     }
+    writer.rows(row(role="USER", status="complete", llmModel="claude"))
+    assert writer.screen.attributes["m1"] == {"role": "user", "status": "complete"}
 
 
 def test_the_source_of_a_message_is_its_markdown() -> None:

@@ -179,9 +179,14 @@ class Pane:
         delivery = getattr(self.source, "delivery", None)
         return [delivery.seconds, delivery.arrived] if delivery is not None else None
 
+    def _source_error(self) -> str:
+        """What is wrong with the source, unless its newest message says the same."""
+        error: str = getattr(self.source, "error", None) or ""
+        said = [row.get("error") for row in self.source.messages[-1:]]
+        return "" if error in said else error
+
     def _describe_status(self) -> dict[str, Any]:
         status = self.status
-        notice = self._notice or getattr(self.source, "error", None) or ""
         return {
             "state": status.state,
             "label": status.label,
@@ -192,7 +197,7 @@ class Pane:
             "elapsedTip": elapsed_tip(sent_here=status.sent_here),
             "figures": [[figure.text, figure.tip] for figure in status.figures()],
             "delivery": self._describe_delivery(),
-            "notice": notice,
+            "notice": self._notice or self._source_error(),
             "title": self.title,
         }
 

@@ -284,7 +284,7 @@ def _result(part: Part, parts: Mapping[str, Part]) -> ToolResultPart | None:
 
 def _describe(row: Row) -> Attributes:
     attributes: Attributes = {"role": row["role"].lower(), "status": row["status"]}
-    if row.get("llmModel"):
+    if row.get("llmModel") and row["role"] != "USER":  # which wrote nothing of it
         attributes["model"] = row["llmModel"]
     if tokens := (row.get("usage") or {}).get("completionTokens"):
         attributes["tokens"] = int(tokens)
