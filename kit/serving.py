@@ -29,6 +29,7 @@ from kit.errors import ConfigError
 __all__ = [
     "HOST",
     "STOP_WITH_PARENT",
+    "finish_accepting",
     "is_loopback",
     "keep_loaded",
     "log_to_stderr",
@@ -75,6 +76,17 @@ def keep_loaded() -> None:
     all of them, for 20 to 100 ms, and meanwhile nobody is answered.
     """
     gc.freeze()
+
+
+async def finish_accepting() -> None:
+    """To be called before a server of asyncio's is closed in a loop that goes on.
+
+    asyncio accepts a connection in one turn of the loop and makes its transport in the
+    next. If the server is closed in between, nobody closes the connection (Python 3.11:
+    the assertion in `asyncio.Server._attach` fails, in a task that nobody waits for).
+    """
+    for _ in range(3):
+        await asyncio.sleep(0)
 
 
 async def serve(app: web.Application, *, port: int) -> None:

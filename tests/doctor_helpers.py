@@ -16,7 +16,8 @@ from aiohttp import web
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from fake_convex import json_response, serving
+from fake_convex import json_response
+from serving_app import serving
 
 from kit.convex.contract import VERSION
 from kit.doctor.case import Case
@@ -174,13 +175,8 @@ async def tls_server(folder: Path) -> AsyncIterator[str]:
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem)
-    runner = web.AppRunner(PlayedConvex({}).app(), shutdown_timeout=0.1)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
-        yield f"https://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+    async with serving(PlayedConvex({}).app(), tls=context) as url:
+        yield url
 
 
 def json_app(paths: Mapping[str, Any], status: int = 200) -> web.Application:

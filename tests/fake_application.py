@@ -12,7 +12,7 @@ from typing import Any
 
 import socketio
 from aiohttp import web
-from fake_convex import serving
+from serving_app import serving
 
 TASK = "task-1"
 

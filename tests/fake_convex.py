@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 from aiohttp import WSMsgType, web
+from serving_app import serving
 
 Query = Callable[[dict[str, Any]], Any]
 Handler = Callable[[dict[str, Any]], Awaitable[Any]]
@@ -163,18 +164,6 @@ class FakeConvex:
             if error.data is not msgspec.UNSET:
                 answer["errorData"] = error.data
         return json_response(answer)
-
-
-@asynccontextmanager
-async def serving(app: web.Application) -> AsyncIterator[str]:
-    """Serve `app` on a free port of 127.0.0.1; its URL."""
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ from typing import Any
 
 import aiohttp
 import httpx2
-from aiohttp import web
+from serving_app import serving
 
 from kit.errors import LLMError
 from kit.llm.providers import PROVIDERS, ProviderName, Route
@@ -80,17 +80,9 @@ async def scripted(
     *, pace: float = 0.0, handler_cancellation: bool = False
 ) -> AsyncIterator[str]:
     """The scripted provider in this process; its URL."""
-    runner = web.AppRunner(
-        create_app(pace=pace),
-        shutdown_timeout=0.1,
-        handler_cancellation=handler_cancellation,
-    )
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+    app = create_app(pace=pace)
+    async with serving(app, handler_cancellation=handler_cancellation) as url:
+        yield url
 
 
 async def journal(url: str) -> list[dict[str, Any]]:

@@ -3,19 +3,38 @@
 aiohttp's own test server cancels handlers when a client goes, which a server does not.
 """
 
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from aiohttp import web
 
+from kit.serving import HOST, finish_accepting
+
+__all__ = ["serving"]
+
 
 @asynccontextmanager
-async def serving(app: web.Application) -> AsyncIterator[str]:
-    """The URL, for the time of the block."""
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
+async def serving(
+    app: web.Application,
+    *,
+    port: int = 0,
+    tls: ssl.SSLContext | None = None,
+    shutdown_timeout: float = 0.1,
+    handler_cancellation: bool = False,
+) -> AsyncIterator[str]:
+    """The URL, for the time of the block; `port` 0 takes a free one."""
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        shutdown_timeout=shutdown_timeout,
+        handler_cancellation=handler_cancellation,
+    )
     await runner.setup()
     try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+        await web.TCPSite(runner, HOST, port, ssl_context=tls).start()
+        scheme = "https" if tls else "http"
+        yield f"{scheme}://{HOST}:{runner.addresses[0][1]}"
     finally:
+        await finish_accepting()
         await runner.cleanup()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from fake_application import TASK, FakeApplication, fake_application
-from fake_convex import serving
+from serving_app import serving
 from wrong_places import refusing, silent, unresolvable
 
 from kit.app.hooks import (

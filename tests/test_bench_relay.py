@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 from aiohttp import web
+from serving_app import serving
 
 from kit.bench.relay import Relay, Traffic
 from kit.serving import HOST
@@ -26,14 +27,8 @@ async def echo() -> AsyncIterator[str]:
 
     app = web.Application(client_max_size=10**8)
     app.router.add_get("/", answer)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, HOST, 0)
-    await site.start()
-    try:
-        yield f"http://{HOST}:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+    async with serving(app) as url:
+        yield url
 
 
 async def test_what_passes_is_counted_and_unchanged() -> None:

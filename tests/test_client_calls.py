@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from fake_convex import FakeConvex, Raise, fake_convex, json_response, serving
+from fake_convex import FakeConvex, Raise, fake_convex, json_response
+from serving_app import serving
 
 from kit.client import Deployment
 from kit.client.calls import origin

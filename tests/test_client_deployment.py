@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from fake_convex import FakeConvex, fake_convex, serving
+from fake_convex import FakeConvex, fake_convex
+from serving_app import serving
 from wrong_places import (
     a_web_site,
     not_convex,
@@ -26,6 +27,7 @@ from wrong_places import (
 from kit.client import Deployment
 from kit.client.background import spawn
 from kit.errors import DeploymentError, DeploymentUnreachable
+from kit.serving import finish_accepting
 
 
 @pytest.fixture
@@ -57,6 +59,7 @@ class Outage:
 
     async def begin(self) -> None:
         assert self._runner is not None
+        await finish_accepting()
         await self._runner.cleanup()
         for session in list(self.fake.sessions):
             await session.socket.close()

@@ -11,9 +11,9 @@ from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp import web
 from convex import ConvexError
 from convex_functions import ActionCtx, Failed, Functions
+from serving_app import serving
 
 from kit.deployment.console import collect_log_lines
 from kit.llm.scripted import create_app
@@ -88,11 +88,8 @@ class Stage:
 
 @pytest.fixture
 async def provider() -> AsyncIterator[str]:
-    runner = web.AppRunner(create_app(pace=0.0), shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    await runner.cleanup()
+    async with serving(create_app(pace=0.0)) as url:
+        yield url
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import pytest
 from aiohttp import web
 from deployment_fixture import deployment_process
 from llm_helpers import scripted
+from serving_app import serving
 from tokens import auth_config, token
 
 from kit.client import Deployment
@@ -131,15 +132,8 @@ async def test_where_something_else_answers() -> None:
 
     application = web.Application()
     application.router.add_get("/{path:.*}", page)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    site = web.TCPSite(runner, HOST, 0)
-    await site.start()
-    port = runner.addresses[0][1]
-    try:
-        results = await smoke(f"http://{HOST}:{port}")
-    finally:
-        await runner.cleanup()
+    async with serving(application) as url:
+        results = await smoke(url)
     assert held(results) == {**dict.fromkeys(STEPS), CONNECT: False}
     assert "something else than Convex answers there" in results[CONNECT].seen
 

@@ -9,7 +9,7 @@ import pytest
 import socketio
 from aiohttp import web
 from doctor_helpers import case, http, json_app
-from fake_convex import serving
+from serving_app import serving
 from wrong_places import a_web_site, not_convex, not_http, refusing
 
 from kit.doctor.application import Told, ask_application, look_at_client

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from deployment_fixture import deployment_process
 from doctor_helpers import PlayedConvex, env_file, kit_functions, played
-from fake_convex import serving
+from serving_app import serving
 from wrong_places import refusing, silent
 
 from kit import diagnose

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 from doctor_helpers import PlayedConvex, http, played, tls_server
-from fake_convex import serving
+from serving_app import serving
 from wrong_places import not_http, refusing, silent, unresolvable
 
 from kit.doctor.http import NoAnswer, Obstacle, resolve

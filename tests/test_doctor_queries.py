@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 from doctor_helpers import PlayedConvex, Thrown, http, played
-from fake_convex import json_response, serving
+from fake_convex import json_response
+from serving_app import serving
 
 from kit.doctor.queries import Outcome, Queries, Refused, client_version
 

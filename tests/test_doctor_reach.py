@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from deployment_fixture import deployment_process
 from doctor_helpers import PlayedConvex, case, http, json_app, played, tls_server
-from fake_convex import serving
+from serving_app import serving
 from wrong_places import (
     a_web_site,
     not_convex,

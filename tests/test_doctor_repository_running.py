@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 from doctor_helpers import TIMEOUT, PlayedConvex, case, json_app, kit_functions, played
-from fake_convex import serving
 from repositories import copy_monorepo, write
 from reviewed import reading_of
+from serving_app import serving
 from wrong_places import refusing
 
 from kit import __version__

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from kit.drill.proxy import Proxy
-from kit.serving import HOST
+from kit.serving import HOST, finish_accepting
 
 
 @dataclass
@@ -39,6 +39,7 @@ async def echo() -> AsyncIterator[Echo]:
     server = await asyncio.start_server(echo.serve, HOST, 0)
     echo.port = server.sockets[0].getsockname()[1]
     yield echo
+    await finish_accepting()
     server.close()
     await server.wait_closed()
 

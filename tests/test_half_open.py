@@ -160,6 +160,9 @@ PLAYS: list[Play] = [
 class TwoApplications:
     """One that the plays share, and one behind a network."""
 
+    _joining = asyncio.Lock()
+    """Viewers come to one play after the other: to be let in takes them 4 s at most."""
+
     def __init__(self, option: int) -> None:
         self._option = option
         self._behind = asyncio.Lock()
@@ -181,7 +184,10 @@ class TwoApplications:
                 await self._perform(play, self._shared, networks)
 
     async def _perform(self, play: Play, stack: Stack, networks: Networks) -> None:
-        async with rehearsal(stack, self._option, networks) as scene:
+        async with AsyncExitStack() as opened:
+            async with self._joining:
+                entering = rehearsal(stack, self._option, networks)
+                scene = await opened.enter_async_context(entering)
             await play(scene, networks)
 
 

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
 from convex_functions import Functions
 from llm_helpers import journal
+from serving_app import serving
 
 from kit.llm.scripted import create_app
 from kit.parts import merge_chunks
@@ -37,11 +37,8 @@ _ASKED = [
 
 @pytest.fixture
 async def provider() -> AsyncIterator[str]:
-    runner = web.AppRunner(create_app(pace=0.0), shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    await runner.cleanup()
+    async with serving(create_app(pace=0.0)) as url:
+        yield url
 
 
 @pytest.fixture

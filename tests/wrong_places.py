@@ -6,7 +6,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from aiohttp import web
-from fake_convex import serving
+from serving_app import serving
+
+from kit.serving import finish_accepting
 
 
 @asynccontextmanager
@@ -29,6 +31,7 @@ async def silent() -> AsyncIterator[str]:
         yield url_of(server)
     finally:
         finish.set()
+        await finish_accepting()
         server.close()
 
 
@@ -68,4 +71,5 @@ async def not_http() -> AsyncIterator[str]:
     try:
         yield url_of(server)
     finally:
+        await finish_accepting()
         server.close()

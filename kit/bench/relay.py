@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from kit.bench.frames import FrameCounter
 from kit.client.background import cancel, spawn
-from kit.serving import HOST
+from kit.serving import HOST, finish_accepting
 
 __all__ = ["Relay", "Traffic"]
 
@@ -69,6 +69,7 @@ class Relay:
     async def aclose(self) -> None:
         """Stop listening, and drop what is still connected."""
         if self._server is not None:
+            await finish_accepting()
             self._server.close()
         await self._drop_all()
 

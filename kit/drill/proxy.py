@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from kit.client.background import cancel, spawn
-from kit.serving import HOST
+from kit.serving import HOST, finish_accepting
 
 __all__ = ["Networks", "Proxy"]
 
@@ -50,6 +50,7 @@ class Proxy:
     async def aclose(self) -> None:
         """Cut everything, and listen no more."""
         if self._server is not None:
+            await finish_accepting()
             self._server.close()
         passages = list(self._passages)
         self.cut()

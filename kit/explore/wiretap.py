@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import aiohttp
 from aiohttp import web
 
-from kit.serving import HOST
+from kit.serving import HOST, finish_accepting
 from kit.show import Picture
 from kit.timeline import timeline
 
@@ -79,6 +79,7 @@ class Wiretap:
         if self._session is not None:
             await self._session.close()  # ends the sockets, and so their handlers
         if self._runner is not None:
+            await finish_accepting()
             await self._runner.cleanup()
 
     async def __aenter__(self) -> Wiretap:
