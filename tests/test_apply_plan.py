@@ -10,6 +10,7 @@ from repositories import CHAT, HYBRID, SOCKET, apply_plan, change, copy_monorepo
 from typescript import install_packages
 
 from kit.apply import Plan, make_plan
+from kit.apply.shown import PlanTable
 from kit.apply.types import check_types, projects_of
 from kit.repo import Settings, locate, open_repository
 from kit.repo.settings import Expressions, Names
@@ -62,6 +63,14 @@ def test_option_1_is_the_guides_three_steps_and_the_functions(root: Path) -> Non
         "Option 1, step 3",
     ]
     assert set(steps(plan).values()) == {"change"}
+
+
+def test_a_flag_without_a_url_is_left_open_and_not_called_done(root: Path) -> None:
+    plan = plan_for(root, url="")
+    assert steps(plan)["Option 1, step 1"] == "open"
+    assert not plan.blocked
+    assert "so the flag stays off. Apply again with --deployment-url" in todo(plan)
+    assert f"○ Option 1, step 1: {plan.steps[1].title}" in str(PlanTable(plan))
 
 
 def test_a_plan_writes_nothing(root: Path) -> None:

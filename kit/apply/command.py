@@ -12,7 +12,7 @@ from rich.console import Console
 from kit.apply.packages import needed_packages
 from kit.apply.plan import make_plan
 from kit.apply.rollback import plan_rollback
-from kit.apply.steps import Change, Plan, Step
+from kit.apply.steps import MARKS, Change, Plan, State, Step
 from kit.apply.types import TypeErrors, check_types, projects_of
 from kit.apply.write import Written, write_plan
 from kit.errors import ConfigError
@@ -21,8 +21,12 @@ from kit.repo.files import Skipped
 
 __all__ = ["Request", "apply"]
 
-_MARKS = {"change": "→", "done": "✓", "blocked": "✗"}
-_STYLES = {"change": "cyan", "done": "green", "blocked": "red"}
+_STYLES: dict[State, str] = {
+    "change": "cyan",
+    "done": "green",
+    "open": "yellow",
+    "blocked": "red",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +96,7 @@ def _write(console: Console, request: Request, plan: Plan) -> int:
 def _print_plan(console: Console, plan: Plan) -> None:
     _say(console, f"{plan.title} in {plan.repository.root}\n", "bold")
     for step in plan.steps:
-        mark = _MARKS[step.state]
+        mark = MARKS[step.state]
         _say(console, f"{mark} {step.name}: {step.title}", _STYLES[step.state])
         for line in step.found:
             _say(console, f"    found   {line}")

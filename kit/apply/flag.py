@@ -33,6 +33,7 @@ def set_flag(draft: Draft, layout: Layout, notes: StepNotes, url: str | None) ->
             f"{URL} is not set in {file}, so the flag stays off. Apply again with "
             "--deployment-url URL, the one that `npx convex dev` prints."
         )
+        notes.is_open = True
         return
     newline = "\n" if source is None else source.newline
     for key, value in ((FLAG, "true"), (URL, url)):

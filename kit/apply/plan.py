@@ -83,4 +83,5 @@ def _step(draft: Draft, layout: Layout, name: str, make: Making) -> Step:
         found=tuple(notes.found),
         todo=tuple(notes.todo),
         blocked=tuple(notes.blocked),
+        is_open=notes.is_open,
     )

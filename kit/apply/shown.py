@@ -9,15 +9,19 @@ import html
 from collections.abc import Sequence
 from typing import Any
 
-from kit.apply.steps import Change, Plan, Step
+from kit.apply.steps import MARKS, Change, Plan, State, Step
 from kit.doctor.tables import html_path, html_table, html_text
 from kit.guide import STEPS
 from kit.show import Shown, show_diff
 
 __all__ = ["FoldedDiff", "PlanTable", "show_plan"]
 
-_MARKS = {"change": "→", "done": "✓", "blocked": "✗"}
-_COLOURS = {"change": "#0969da", "done": "#1a7f37", "blocked": "#cf222e"}
+_COLOURS: dict[State, str] = {
+    "change": "#0969da",
+    "done": "#1a7f37",
+    "open": "#9a6700",
+    "blocked": "#cf222e",
+}
 _GUIDE = frozenset(step.name for step in STEPS)
 
 
@@ -44,7 +48,7 @@ class PlanTable:
     def __str__(self) -> str:
         lines = [self.plan.title]
         for step in self.plan.steps:
-            lines.append(f"{_MARKS[step.state]} {step.name}: {step.title}")
+            lines.append(f"{MARKS[step.state]} {step.name}: {step.title}")
             lines += [f"    {name}: {text}" for name, text in _told(step)]
         return "\n".join(lines)
 
@@ -52,7 +56,7 @@ class PlanTable:
         heads = ["", "Step", "Found", "Changes", "To do"]
         rows = []
         for step in self.plan.steps:
-            mark = f'<b style="color:{_COLOURS[step.state]}">{_MARKS[step.state]}</b>'
+            mark = f'<b style="color:{_COLOURS[step.state]}">{MARKS[step.state]}</b>'
             name = f"<b>{html.escape(step.name)}</b><br>{html.escape(step.title)}"
             changes = "<br>".join(map(html_path, _changes(step)))
             todo = _lines([*step.blocked, *step.todo])

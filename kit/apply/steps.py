@@ -14,9 +14,11 @@ from kit.repo import Missing
 from kit.repo.files import Repository
 from kit.repo.source import BOM, Source
 
-__all__ = ["Change", "Draft", "Plan", "State", "Step", "StepNotes"]
+__all__ = ["MARKS", "Change", "Draft", "Plan", "State", "Step", "StepNotes"]
 
-State = Literal["change", "done", "blocked"]
+State = Literal["change", "done", "open", "blocked"]
+
+MARKS: dict[State, str] = {"change": "→", "done": "✓", "open": "○", "blocked": "✗"}
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,8 @@ class StepNotes:
     found: list[str] = field(default_factory=list)
     todo: list[str] = field(default_factory=list)
     blocked: list[str] = field(default_factory=list)
+    is_open: bool = False
+    """Nothing was changed, and yet it is not done: something has to be told first."""
 
     def missing(self, *missing: Missing) -> None:
         self.blocked += map(str, missing)
@@ -82,12 +86,15 @@ class Step:
     found: tuple[str, ...] = ()
     todo: tuple[str, ...] = ()
     blocked: tuple[str, ...] = ()
+    is_open: bool = False
 
     @property
     def state(self) -> State:
         if self.blocked:
             return "blocked"
-        return "change" if self.changes else "done"
+        if self.changes:
+            return "change"
+        return "open" if self.is_open else "done"
 
     def diff(self) -> str:
         return "".join(change.diff() for change in self.changes)
