@@ -18,12 +18,15 @@ __all__ = ["serving"]
 async def serving(
     app: web.Application,
     *,
-    port: int = 0,
     tls: ssl.SSLContext | None = None,
     shutdown_timeout: float = 0.1,
     handler_cancellation: bool = False,
 ) -> AsyncIterator[str]:
-    """The URL, for the time of the block; `port` 0 takes a free one."""
+    """The URL, on a free port, for the time of the block.
+
+    Handlers get `shutdown_timeout` seconds to end; with `handler_cancellation` they are
+    cancelled when their client goes.
+    """
     runner = web.AppRunner(
         app,
         access_log=None,
@@ -32,7 +35,7 @@ async def serving(
     )
     await runner.setup()
     try:
-        await web.TCPSite(runner, HOST, port, ssl_context=tls).start()
+        await web.TCPSite(runner, HOST, 0, ssl_context=tls).start()
         scheme = "https" if tls else "http"
         yield f"{scheme}://{HOST}:{runner.addresses[0][1]}"
     finally:

@@ -14,7 +14,7 @@ from kit.deployment.http_pages import GREETING, INSTANCE_NAME, page_routes
 async def url() -> AsyncIterator[str]:
     app = web.Application()
     app.add_routes(page_routes())
-    async with serving(app) as url:
+    async with serving(app, shutdown_timeout=2.0) as url:
         yield url
 
 

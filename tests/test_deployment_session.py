@@ -630,7 +630,7 @@ async def served(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[str]]]
             stack.callback(database.close)
             runtime = Runtime(Engine(database, registry), [FUNCTIONS])
             app = make_app(runtime, keep_alive=KeepAlive(**times))
-            return await stack.enter_async_context(serving(app))
+            return await stack.enter_async_context(serving(app, shutdown_timeout=2.0))
 
         yield serve
 

@@ -375,7 +375,7 @@ async def served(tmp_path: Path, clock: Clock) -> AsyncIterator[str]:
     database = Database.open(tmp_path / "data", registry.schema)
     auth = Authenticator(load_providers(auth_config(tmp_path)), now=clock)
     runtime = Runtime(Engine(database, registry), [FUNCTIONS], auth=auth)
-    async with serving(make_app(runtime)) as url:
+    async with serving(make_app(runtime), shutdown_timeout=2.0) as url:
         yield url
     database.close()
 

@@ -34,7 +34,7 @@ async def connect() -> AsyncIterator[Connect]:
 
             app = web.Application()
             app.router.add_get("/", handle)
-            url = await stack.enter_async_context(serving(app))
+            url = await stack.enter_async_context(serving(app, shutdown_timeout=2.0))
             session = await stack.enter_async_context(aiohttp.ClientSession())
             client: aiohttp.ClientWebSocketResponse = await session.ws_connect(
                 url, max_msg_size=0, **options

@@ -99,8 +99,9 @@ async def test_what_came_in_one_turn_of_the_loop_is_one_message() -> None:
     assert len(wire_of(view).custom()) == 1
 
 
+@pytest.mark.parametrize(("interval", "most"), [(0.0005, 8), (FLUSH_INTERVAL, 11)])
 async def test_a_long_reply_is_sent_in_proportion_to_its_length(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, interval: float, most: int
 ) -> None:
     now = 0.0  # figures and snapshots are sent by the clock
     monkeypatch.setattr("kit.widget.pane.time", SimpleNamespace(monotonic=lambda: now))
@@ -116,13 +117,13 @@ async def test_a_long_reply_is_sent_in_proportion_to_its_length(
         delta = text[start : start + 100]
         chat.feed({"type": "text-delta", "id": "text-0", "delta": delta})
         view._panes[0].flush()
-        now += FLUSH_INTERVAL
+        now += interval
     chat.end()
     sizes = [len(json.dumps(data)) for _, data in wire.sent[1:]]
     messages = [len(json.dumps(message)) for message in wire.custom()]
     assert len(messages) > 2_000
     assert max(messages) < 3_000
-    assert sum(sizes) < 11 * len(text)
+    assert sum(sizes) < most * len(text)
     browser.follow()
     expected = compact(render_markdown(text))
     assert browser.screen.html()["message-0"]["text-0"] == expected
